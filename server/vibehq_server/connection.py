@@ -1,0 +1,111 @@
+"""One live WebSocket, as a room sees it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from vibehq_nb.core.codec import encode
+from vibehq_nb.core.ids import ConnectionId
+from vibehq_nb.core.messages import Message
+from vibehq_server.identity import Identity
+from vibehq_server.outbox import Outbox, encode_frame
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectRequest:
+    """
+    The handshake a connection came with.
+
+    Attributes:
+        uri: The full URL, tickets removed.
+        path: What followed the room in the URL, without a leading slash.
+        query: First value of each query argument.
+        headers: Header names in lower case.
+    """
+
+    uri: str
+    path: str = ""
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Socket(Protocol):
+    """What a connection needs of its WebSocket handler."""
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Start the closing handshake."""
+
+    def probe(self) -> None:
+        """Ping at once; drop the socket after 5 s without a pong."""
+
+
+class Connection:
+    """
+    One live WebSocket. It is an object of its own: its id may be used again.
+
+    Attributes:
+        id: The ``_pk`` of the client, or a generated one.
+        identity: Who is behind it.
+        request: The handshake.
+        tags: Names it can be found by; the first is the id.
+        outbox: The bounded queue of its frames.
+    """
+
+    def __init__(
+        self,
+        connection_id: ConnectionId,
+        identity: Identity,
+        request: ConnectRequest,
+        socket: Socket,
+        outbox: Outbox,
+    ) -> None:
+        """Bind *socket* and *outbox* to an identity."""
+        self.id = connection_id
+        self.identity = identity
+        self.request = request
+        self.outbox = outbox
+        self.tags: tuple[str, ...] = (connection_id,)
+        self.state: Any = None
+        self._socket = socket
+        self.is_open = True
+
+    @property
+    def uri(self) -> str:
+        """The URL of the handshake, tickets removed."""
+        return self.request.uri
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the client wants bytes alone (``?mode=raw``)."""
+        return self.request.query.get("mode") == "raw"
+
+    def set_state(self, value: Any | Callable[[Any], Any]) -> Any:
+        """Set the state, or update it by a function of the one before; return it."""
+        self.state = value(self.state) if callable(value) else value
+        return self.state
+
+    def send(self, message: str | bytes) -> None:
+        """Send text or bytes at once, unlogged."""
+        binary = isinstance(message, bytes)
+        payload = message if isinstance(message, bytes) else message.encode()
+        self.write(encode_frame(payload, binary=binary))
+
+    def send_message(self, message: Message) -> None:
+        """Send one protocol message; a raw connection is sent none."""
+        if not self.is_raw:
+            self.write(encode_frame(encode(message), binary=False))
+
+    def write(self, frame: bytes) -> None:
+        """Send an encoded frame."""
+        if self.is_open:
+            self.outbox.write(frame)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close with *code* and a *reason* of at most 123 bytes."""
+        if self.is_open:
+            self.is_open = False
+            self._socket.close(code, reason.encode()[:123].decode(errors="ignore"))
+
+    def probe(self) -> None:
+        """Drop the connection soon if its peer does not answer a ping."""
+        self._socket.probe()

@@ -1,0 +1,329 @@
+"""
+Rooms whose clients hold replicas: positions, resume, snapshots and the output gate.
+
+A subclass says what its log holds (``entries``), how one entry changes its state
+(``apply``), what the whole state is (``state``, ``load``) and what it does with a
+message (``receive``). Everything a client sees is stored first.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from vibehq_nb.core.answers import Answers
+from vibehq_nb.core.codec import Decoder, encode
+from vibehq_nb.core.errors import DecodeError, DeniedError, GapError, NotStoredError
+from vibehq_nb.core.ids import RoomKey, decode_position
+from vibehq_nb.core.log import Entry, EventLog, Resume, answer
+from vibehq_nb.core.messages import (
+    FROM_WORKER,
+    PROTOCOL,
+    UPSTREAM,
+    Accepted,
+    Close,
+    Connected,
+    Error,
+    Gap,
+    Message,
+    StateSnapshot,
+    Tick,
+    type_of,
+)
+from vibehq_nb.core.roles import BINARY, Role, may_send
+from vibehq_server.appender import Appender
+from vibehq_server.connection import Connection, ConnectRequest
+from vibehq_server.outbox import encode_frame
+from vibehq_server.room import Room
+
+if TYPE_CHECKING:
+    from vibehq_server.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+SAVE_EVERY = 500
+MAX_REPLAY_ENTRIES = 50_000
+NOT_STORED = "This could not be stored, so nothing of it happened. Try again."
+
+
+class Answered(Message, tag="_answered"):
+    """Internal entry: a client's message with this id led to that offset."""
+
+    sender: str
+    message_id: str
+    result: int
+    offset: int = 0
+
+
+class ReplicatedRoom(Room):
+    """A room that is a log: ordered, stored, then sent."""
+
+    max_message_bytes: ClassVar[int] = 64 * 1024
+    entries: ClassVar[tuple[type[Message], ...]] = ()
+    """What the log holds; each has an ``offset`` field."""
+
+    def __init__(self, key: RoomKey, hub: "Hub") -> None:
+        """Create the room; its log is opened by ``on_start``."""
+        super().__init__(key, hub)
+        self._appender = Appender(
+            key, hub, self._on_stored, self._reload, self._after_batch
+        )
+        self._decoders = {
+            True: Decoder(FROM_WORKER.get(key.party, ())),
+            False: Decoder(UPSTREAM.get(key.party, ())),
+        }
+        self._saved_offset = 0
+        self._answers = Answers()
+
+    # What a subclass says
+
+    def state(self) -> dict[str, Any]:
+        """Return the whole state as plain data."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a state that :meth:`state` returned; ``{}`` is the first."""
+
+    def apply(self, message: Message, at_ms: int) -> None:
+        """Fold one entry into the state; the same for a new one and in replay."""
+
+    async def receive(self, connection: Connection, message: Message) -> int | None:
+        """
+        Act on a decoded message the sender may send; return what was appended.
+
+        Raises:
+            DeniedError: To refuse it with a code and a sentence.
+        """
+        return None
+
+    async def on_bytes(self, connection: Connection, data: bytes) -> None:
+        """Act on a binary frame the sender may send."""
+        raise DeniedError("bad-message", "This room takes no binary frames.")
+
+    def wants(self, connection: Connection, message: Message) -> bool:
+        """Tell whether *connection* is sent this message."""
+        return True
+
+    def on_entry(self, message: Message) -> None:
+        """Act on an entry the moment it is stored; must not append."""
+
+    # Log and state
+
+    @property
+    def log(self) -> EventLog:
+        """The tail of the log that is in memory."""
+        return self._appender.log
+
+    async def on_start(self, props: dict[str, Any]) -> None:
+        """Open the log and fold what it holds into the state."""
+        opened = await self.hub.log.open(self.key)
+        saved = msgspec.json.decode(opened.saved_state) if opened.saved_state else {}
+        self.load(saved.get("state", {}))
+        self._answers = Answers(saved.get("answers"))
+        self._saved_offset = after = opened.saved_offset
+        decoder = Decoder((*self.entries, Answered))
+        tail = EventLog(str(self.key), opened.epoch, head=after)
+        while entries := await self.hub.log.read(self.key, after, 1000):
+            for entry in entries:
+                self._fold(decoder.decode(entry.body), entry.at)
+            tail.extend(entries)
+            after = entries[-1].offset
+        await self._appender.begin(tail, opened)
+
+    async def _reload(self) -> None:
+        async with self._mailbox:
+            await self.on_start({})
+
+    async def on_stop(self) -> None:
+        """Wait until what was appended is stored."""
+        await self._appender.end()
+
+    def append(self, message: Message) -> int:
+        """
+        Give *message* the next offset, fold it in, and store it; then it is sent.
+
+        Raises:
+            NotStoredError: If the log is failing, or too much waits to be stored.
+        """
+        at_ms = int(self.hub.clock() * 1000)
+        offset, message = self._appender.append(message, at_ms)
+        self._fold(message, at_ms)
+        return offset
+
+    def _fold(self, message: Message, at_ms: int) -> None:
+        if isinstance(message, Answered):
+            self._answers.note(message.sender, message.message_id, message.result)
+        else:
+            self.apply(message, at_ms)
+
+    def _on_stored(self, entry: Entry, message: Message) -> None:
+        if entry.is_internal:
+            return
+        self.on_entry(message)
+        frame = encode_frame(entry.body, binary=False)
+        for connection in tuple(self.connections):
+            if self.wants(connection, message):
+                self._write(connection, frame)
+
+    async def _after_batch(self) -> None:
+        head = self._appender.gate.stored
+        if head - self._saved_offset < SAVE_EVERY or not self._appender.gate.is_open:
+            return
+        state = {"state": self.state(), "answers": self._answers.as_state()}
+        await self.hub.log.save(self.key, head, msgspec.json.encode(state))
+        self._saved_offset = head
+
+    async def committed(self) -> None:
+        """Wait until everything appended so far is stored, or raise NotStoredError."""
+        await self._appender.committed()
+
+    async def run(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run *work* as the room's actor; return once what it appended is stored."""
+        result = await super().run(work, *args)
+        await self.committed()
+        return result
+
+    # Output, behind the gate
+
+    def _write(self, connection: Connection, frame: bytes) -> None:
+        connection.write(frame)
+        if connection.outbox.is_over:
+            # What it missed is in the log: it comes back and resumes.
+            connection.close(Close.SLOW, "slow consumer")
+
+    def send(self, connection: Connection, message: Message) -> None:
+        """Send an ephemeral message, after everything appended before it."""
+        self._appender.gate.do(lambda: connection.send_message(message))
+
+    def broadcast_message(self, message: Message) -> None:
+        """Send an ephemeral message to all, after everything appended before it."""
+
+        def now() -> None:
+            frame = encode_frame(encode(message), binary=False)
+            for connection in tuple(self.connections):
+                if not connection.is_raw and self.wants(connection, message):
+                    self._write(connection, frame)
+
+        self._appender.gate.do(now)
+
+    def tick(self) -> None:
+        """Tell every connection how far it was served."""
+        self.broadcast_message(Tick(offset=self.log.head))
+
+    # Connections
+
+    async def join(self, connection: Connection, request: ConnectRequest) -> None:
+        """Take a connection in; it follows the log once it is served."""
+        self._admit(connection, request)
+        await super().run(self.on_connect, connection, request)
+
+    async def on_connect(self, connection: Connection, request: ConnectRequest) -> None:
+        """Answer the resume, then let the connection follow the log."""
+        await self.committed()
+        position = decode_position(
+            request.query.get("epoch"), request.query.get("offset")
+        )
+        resume, reason = answer(position, self.log.epoch, 0, self.log.head)
+        missed: list[Entry] = []
+        if resume == "resumed" and position is not None:
+            try:
+                missed = await self._missed(position.offset)
+            except GapError:
+                resume, reason = "snapshot", "trimmed"
+        connection.send_message(self._connected(connection, resume, reason))
+        if resume == "snapshot" and position is not None:
+            gap = Gap(from_=position.offset, to=self.log.head, reason=reason)
+            connection.send_message(gap)
+        if resume != "resumed":
+            snapshot = StateSnapshot(
+                epoch=self.log.epoch, offset=self.log.head, state=self.state()
+            )
+            connection.send_message(snapshot)
+        decoder = Decoder(self.entries)
+        for entry in missed:
+            if self.wants(connection, decoder.decode(entry.body)):
+                connection.write(encode_frame(entry.body, binary=False))
+        connection.send_message(Tick(offset=self.log.head))
+        self.connections.add(connection)
+
+    async def _missed(self, offset: int) -> list[Entry]:
+        if self.log.head - offset > MAX_REPLAY_ENTRIES:
+            raise GapError(offset, self.log.head - MAX_REPLAY_ENTRIES)
+        entries: list[Entry] = []
+        while offset < self.log.oldest:
+            entries += await self.hub.log.read(self.key, offset, 1000)
+            offset = entries[-1].offset
+        entries += self.log.since(offset)
+        return [entry for entry in entries if not entry.is_internal]
+
+    def _connected(
+        self, connection: Connection, resume: Resume, reason: str, **more: Any
+    ) -> Connected:
+        place: dict[str, Any] = {"epoch": self.log.epoch, "offset": self.log.head}
+        return Connected(
+            protocol=PROTOCOL,
+            version=self.hub.version,
+            connection=connection.id,
+            user=connection.identity.user,
+            roles=sorted(connection.identity.roles),
+            resume=resume,
+            reason=reason,
+            **({"oldest": 0} | place | more),
+        )
+
+    # Messages
+
+    async def on_message(self, connection: Connection, message: str | bytes) -> None:
+        """Decode, authorise, act, answer; a refusal is one ``error`` message."""
+        message_id: str | None = None
+        try:
+            if isinstance(message, bytes):
+                self._authorise(connection, BINARY)
+                await self.on_bytes(connection, message)
+                return
+            is_worker = connection.identity.has(Role.WORKER)
+            decoded = self._decoders[is_worker].decode(message)
+            self._authorise(connection, type_of(decoded))
+            if not is_worker:
+                message_id = getattr(decoded, "id", None) or None
+            await self._act(connection, decoded, message_id)
+        except (DecodeError, DeniedError) as error:
+            self._refuse(connection, error.code, error.reason, message_id)
+        except NotStoredError:
+            self._refuse(connection, "not-stored", NOT_STORED, message_id)
+
+    async def _act(
+        self, connection: Connection, message: Message, message_id: str | None
+    ) -> None:
+        if message_id is None:
+            await self.receive(connection, message)
+            return
+        sender = f"{connection.identity.user}/{connection.id}"
+        result = self._answers.find(sender, message_id)
+        if result is None:
+            result = await self.receive(connection, message) or self.log.head
+            self.append(Answered(sender=sender, message_id=message_id, result=result))
+        accepted = Accepted(id=message_id, offset=result)
+        self._appender.gate.do(
+            lambda: connection.send_message(accepted),
+            lambda: self._refuse(connection, "not-stored", NOT_STORED, message_id),
+        )
+
+    def _authorise(self, connection: Connection, kind: str) -> None:
+        if not may_send(self.key.party, kind, connection.identity.roles):
+            raise DeniedError("forbidden", "Your role may not send this here.")
+
+    def _refuse(
+        self, connection: Connection, code: str, reason: str, message_id: str | None
+    ) -> None:
+        refusal = Error(code=code, message=reason, id=message_id or msgspec.UNSET)
+        self.send(connection, refusal)
+
+    async def on_error(self, connection: Connection, error: Exception) -> None:
+        """Say that something failed here, and no more."""
+        reference = secrets.token_hex(4)
+        logger.error("%s: failure %s was %r", self.key, reference, error)
+        text = f"The server failed on this message (reference {reference})."
+        self.send(connection, Error(code="internal", message=text))

@@ -1,0 +1,1 @@
+"""Keepers of room logs: the port and its implementations."""

@@ -1,0 +1,105 @@
+"""
+One viewer of a terminal: a cursor into the room's ring instead of a copy of it.
+
+What a viewer is owed is only a place in the ring, so a slow one costs no memory. One
+that keeps up is sent every byte; one that falls behind a bound while live is caught
+up with a keyframe and told the gap.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vibehq_nb.core.ids import Position
+from vibehq_nb.core.log import Resume
+from vibehq_nb.core.messages import Resized
+from vibehq_nb.core.stream import ByteStream
+from vibehq_server.connection import Connection
+from vibehq_server.outbox import encode_frame
+
+CHUNK_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 256 * 1024
+"""With more than this queued, a viewer waits for its outbox to drain."""
+
+WINDOW_BYTES = 512 * 1024
+"""Unparsed bytes a viewer that acknowledges may be behind."""
+
+
+@dataclass(eq=False, slots=True)
+class Viewer:
+    """
+    How far one connection was served.
+
+    Attributes:
+        phase: ``waiting`` for the worker, ``joining`` until a keyframe comes, ``live``.
+        cursor: Offset of the next byte to send.
+        owed_until: Up to here every byte is owed, however slow the viewer is.
+        acked: Bytes the viewer has parsed, None until it first says so.
+        position: What the viewer held when it came.
+        resume: How it is being joined.
+        reason: Why, for ``snapshot`` and ``reset``.
+        input_offset: Keystrokes of its session that were passed on.
+    """
+
+    connection: Connection
+    session: str
+    phase: Literal["waiting", "joining", "live"] = "waiting"
+    cursor: int = 0
+    owed_until: int = 0
+    acked: int | None = None
+    position: Position | None = None
+    resume: Resume = "fresh"
+    reason: str = ""
+    input_offset: int = 0
+    size: tuple[int, int] = (0, 0)
+    told_exit: bool = False
+    cols: int = 0
+    rows: int = 0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nothing more may be sent before the viewer has caught up."""
+        if self.connection.outbox.pending > HIGH_WATER_BYTES:
+            return True
+        return self.acked is not None and self.cursor - self.acked > WINDOW_BYTES
+
+    def has_lost(self, stream: ByteStream) -> bool:
+        """Whether what it should be sent next is no longer kept, or far too much."""
+        if self.cursor < stream.oldest:
+            return True
+        behind = stream.head - max(self.cursor, self.owed_until)
+        return self.is_blocked and behind > WINDOW_BYTES
+
+
+class Chunks:
+    """Encodes a stretch of a stream once for all viewers that are sent it."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        """Cut frames out of *stream*."""
+        self._stream = stream
+        self._last: tuple[int, int, bytes] = (-1, -1, b"")
+
+    def advance(self, viewer: Viewer) -> bool:
+        """Send *viewer* its next stretch; tell whether there was one."""
+        stream = self._stream
+        if viewer.cursor > stream.head:
+            return False
+        size = stream.size_at(viewer.cursor)
+        if (size.cols, size.rows) != viewer.size:
+            viewer.size = (size.cols, size.rows)
+            resized = Resized(cols=size.cols, rows=size.rows, offset=viewer.cursor)
+            viewer.connection.send_message(resized)
+        end = min(stream.head, viewer.cursor + CHUNK_BYTES)
+        change = stream.next_size(viewer.cursor)
+        if change is not None:
+            end = min(end, change.offset)
+        if end == viewer.cursor:
+            return False
+        viewer.connection.write(self._frame(viewer.cursor, end))
+        viewer.cursor = end
+        return True
+
+    def _frame(self, start: int, end: int) -> bytes:
+        if self._last[:2] != (start, end):
+            data = self._stream.since(start, end - start)
+            self._last = (start, end, encode_frame(data, binary=True))
+        return self._last[2]
