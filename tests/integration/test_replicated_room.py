@@ -1,0 +1,274 @@
+import asyncio
+import json
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.integration.house import running
+from vibehq_nb.core.errors import DeniedError, NotStoredError
+from vibehq_nb.core.messages import Emit, Event
+from vibehq_server.replicated import ReplicatedRoom
+from vibehq_server.room_logs.memory import MemoryRoomLog
+
+
+class NotesRoom(ReplicatedRoom):
+    """Keeps the names of events, in order."""
+
+    entries = (Event,)
+
+    def load(self, state):
+        self.names = list(state.get("names", []))
+
+    def state(self):
+        return {"names": self.names}
+
+    def apply(self, message, at_ms):
+        self.names.append(message.name)
+
+    async def receive(self, connection, message):
+        assert isinstance(message, Emit)
+        if message.name == "boom":
+            raise RuntimeError("a secret of the server")
+        if message.name == "no":
+            raise DeniedError("refused", "No.")
+        note = Event(name=message.name, data=message.data, by="x", at="", offset=0)
+        return self.append(note)
+
+
+class SlowLog(MemoryRoomLog):
+    """Stores only when told to, or refuses."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_store = asyncio.Event()
+        self.may_store.set()
+        self.refuses = False
+
+    async def append(self, room, term, entries):
+        await self.may_store.wait()
+        if self.refuses:
+            raise NotStoredError("disk full")
+        return await super().append(room, term, entries)
+
+
+PARTIES = {"ops": NotesRoom}
+
+
+async def emit(peer, name, **more):
+    await peer.send({"type": "event", "name": name, **more})
+
+
+async def joined(house, **query):
+    """Connect and read what the server says before anything happens."""
+    peer = await house.connect("ops/main", **query)
+    frames = [await peer.next()]
+    while frames[-1]["type"] != "tick":
+        frames.append(await peer.next())
+    return peer, frames
+
+
+async def test_a_fresh_connection_gets_the_whole_state_then_what_happens():
+    async with running(PARTIES) as house:
+        first, frames = await joined(house)
+        await emit(first, "a")
+        await first.until("event")
+        second, later = await joined(house)
+        await emit(first, "b")
+
+        assert [f["type"] for f in frames] == ["connected", "snapshot", "tick"]
+        assert frames[0]["resume"] == "fresh"
+        assert later[1]["state"] == {"names": ["a"]}
+        assert (await second.next())["name"] == "b"
+
+
+async def test_resume_sends_exactly_what_follows_the_position():
+    async with running(PARTIES) as house:
+        peer, frames = await joined(house)
+        for name in "abcd":
+            await emit(peer, name)
+        while (await peer.until("event"))["name"] != "d":
+            pass
+
+        _, again = await joined(house, epoch=frames[0]["epoch"], offset=2)
+
+        assert again[0]["resume"] == "resumed"
+        assert [f.get("name") for f in again[1:-1]] == ["c", "d"]
+        assert [f["offset"] for f in again[1:]] == [3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [({"epoch": "other", "offset": 1}, "epoch"), ({"offset": 99}, "ahead")],
+)
+async def test_a_position_that_is_not_of_this_log_is_reset(position, reason):
+    async with running(PARTIES) as house:
+        _, frames = await joined(house)
+
+        _, again = await joined(house, **{"epoch": frames[0]["epoch"]} | position)
+
+        assert (again[0]["resume"], again[0]["reason"]) == ("reset", reason)
+        assert again[1]["type"] == "snapshot"
+
+
+async def test_half_a_position_counts_as_none():
+    async with running(PARTIES) as house:
+        _, frames = await joined(house, offset=3)
+
+        assert frames[0]["resume"] == "fresh"
+
+
+async def test_a_repeated_id_gets_its_first_answer_and_no_second_effect():
+    async with running(PARTIES) as house:
+        peer, _ = await joined(house, _pk="me")
+        await emit(peer, "a", id="1")
+        first = await peer.until("accepted")
+        await peer.socket.close()
+        again, _ = await joined(house, _pk="me")
+        await emit(again, "a", id="1")
+
+        assert await again.until("accepted") == first
+        assert (await joined(house))[1][1]["state"] == {"names": ["a"]}
+
+
+async def test_nobody_sees_what_is_not_stored():
+    log = SlowLog()
+    async with running(PARTIES, log) as house:
+        peer, _ = await joined(house)
+        log.may_store.clear()
+        await emit(peer, "a", id="1")
+        await peer.send("not json")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await peer.socket.recv()
+
+        log.may_store.set()
+
+        assert [(await peer.next())["type"] for _ in range(3)] == [
+            "event",
+            "accepted",
+            "error",
+        ]
+
+
+async def test_a_refused_append_is_told_and_leaves_no_trace():
+    log = SlowLog()
+    async with running(PARTIES, log) as house:
+        peer, _ = await joined(house)
+        log.refuses = True
+        await emit(peer, "lost", id="1")
+        refusal = await peer.until("error")
+        log.refuses = False
+        async with asyncio.timeout(5):
+            while True:
+                await emit(peer, "kept", id="2")
+                frame = await peer.next()
+                if frame["type"] == "event":
+                    break
+
+        assert (refusal["code"], refusal["id"]) == ("not-stored", "1")
+        assert frame["offset"] == 1
+        assert (await joined(house))[1][1]["state"] == {"names": ["kept"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("not json", "bad-message"),
+        ('{"type":"event","type":"event","name":"x"}', "bad-message"),
+        ('{"type":"event","name":NaN}', "bad-message"),
+        ('{"type":"event","name":"\\ud800"}', "bad-message"),
+        ('{"type":"event"}', "bad-message"),
+        ('{"type":"event","name":' + "[" * 100 + "]" * 100 + "}", "bad-message"),
+        ("[]", "bad-message"),
+        ("", "bad-message"),
+        ('{"type":"launch"}', "unknown-type"),
+        ('{"type":"event","name":"no"}', "refused"),
+        ('{"type":"event","name":"boom"}', "internal"),
+        (b"bytes", "forbidden"),
+    ],
+)
+async def test_a_bad_message_is_one_error_and_the_connection_stays(text, code):
+    async with running(PARTIES) as house:
+        peer, _ = await joined(house)
+
+        await peer.send(text)
+        error = await peer.next()
+        await emit(peer, "a")
+
+        assert error["type"] == "error"
+        assert error["code"] == code
+        assert "secret" not in json.dumps(error)
+        assert (await peer.next())["name"] == "a"
+
+
+async def test_a_viewer_may_not_send_what_operators_may():
+    async with running(PARTIES) as house:
+        peer = await house.connect("ops/main", roles="viewer")
+        await peer.until("tick")
+
+        await emit(peer, "a")
+
+        assert (await peer.next())["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("room", "status"),
+    [
+        ("nosuch/main", 400),
+        ("ops/a%00b", 404),
+        ("ops/" + "x" * 257, 404),
+        ("ops", 404),
+    ],
+)
+async def test_a_wrong_room_is_refused_before_the_upgrade(room, status):
+    async with running(PARTIES) as house:
+        with pytest.raises(InvalidStatus) as refusal:
+            await house.connect(room)
+
+        assert refusal.value.response.status_code == status
+        assert json.loads(refusal.value.response.body)["message"]
+
+
+async def test_another_users_connection_id_is_refused():
+    async with running(PARTIES) as house:
+        await joined(house, _pk="mine")
+
+        with pytest.raises(InvalidStatus) as refusal:
+            await house.connect("ops/main", user="eve", _pk="mine")
+
+        assert refusal.value.response.status_code == 403
+
+
+async def test_state_outlives_the_room_and_offsets_go_on():
+    log = MemoryRoomLog()
+    async with running(PARTIES, log) as house:
+        peer, _ = await joined(house)
+        for number in range(1200):
+            await emit(peer, f"n{number}")
+        while (await peer.until("event"))["offset"] < 1200:
+            pass
+    async with running(PARTIES, log) as house:
+        _, frames = await joined(house)
+
+        assert frames[0]["offset"] == 1200
+        assert len(frames[1]["state"]["names"]) == 1200
+
+
+async def test_a_consumer_that_does_not_read_is_closed_and_others_are_not():
+    async with running(PARTIES) as house:
+        slow, _ = await joined(house)
+        slow.socket.transport.pause_reading()
+        fast, _ = await joined(house)
+        filler = "x" * 30_000
+
+        async def write():
+            for number in range(400):
+                await emit(fast, f"n{number}", data={"filler": filler})
+
+        writing = asyncio.create_task(write())
+        seen = [await fast.until("event") for _ in range(400)]
+        await writing
+        slow.socket.transport.resume_reading()
+
+        assert [event["offset"] for event in seen] == list(range(1, 401))
+        assert await slow.close_code() in (4408, 1006)
