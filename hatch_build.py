@@ -22,7 +22,8 @@ class FrontEndError(SystemExit):
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[type-arg]  # needs no own config
-    """Build `vibehq_nb/js` into `vibehq_nb/static` unless that is done already.
+    """
+    Build `vibehq_nb/js` into `vibehq_nb/static` unless that is done already.
 
     Node comes from the system or, where there is none, from PyPI. An sdist carries
     the built files, so that installing from it needs neither Node nor a network.
@@ -53,7 +54,8 @@ class FrontEnd:
         self.stamp = self.static / "sources.sha256"
 
     def is_built(self) -> bool:
-        """Whether the built files belong to the sources as they are now.
+        """
+        Whether the built files belong to the sources as they are now.
 
         Compares contents: unpacking an sdist does not keep modification times.
         """
@@ -62,7 +64,8 @@ class FrontEnd:
         return self.stamp.read_text().strip() == self._digest()
 
     def build(self) -> None:
-        """Install the front end's locked packages and bundle it.
+        """
+        Install the front end's locked packages and bundle it.
 
         Raises:
             FrontEndError: Node is missing, or one of its commands failed.
@@ -73,7 +76,7 @@ class FrontEnd:
                 f"The front end needs Node {OLDEST_NODE} or newer to be built: install "
                 f'it from your system, or run: pip install "{NODE_FROM_PYPI}"'
             )
-        self._run(npm, "ci", "--no-audit", "--no-fund")
+        self._run(npm, "ci")
         self._run(npm, "run", "build")
         self.stamp.write_text(self._digest() + "\n")
 
@@ -92,8 +95,7 @@ class FrontEnd:
             return
         print(done.stdout, file=sys.stderr)
         raise FrontEndError(
-            f'"npm {arguments[0]}" failed in {self.sources} (its output is above). '
-            "It needs the npm registry; an sdist or a wheel needs neither."
+            f'"npm {" ".join(arguments)}" failed in {self.sources}, see above.'
         )
 
     def _digest(self) -> str:
@@ -128,7 +130,8 @@ def _node_is_new_enough(node: str | None) -> bool:
 
 
 def shipped_notebooks(root: Path) -> dict[str, str]:
-    """Where each notebook of the clone goes in the wheel.
+    """
+    Where each notebook of the clone goes in the wheel.
 
     The folder as a whole would take checkpoints and a person's own files along.
     """
