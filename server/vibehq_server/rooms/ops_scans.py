@@ -1,0 +1,184 @@
+"""A scan that runs: what its workers said so far, and what it comes to. No I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from vibehq_nb.core.findings import (
+    Coverage,
+    Diff,
+    Finding,
+    TrackedFinding,
+    diff,
+)
+from vibehq_nb.core.messages import (
+    FindingCreated,
+    FindingResolved,
+    FindingUpdated,
+    Message,
+    ScanFailed,
+    ScanResult,
+    WorkerScanResult,
+)
+from vibehq_server.rooms.ops_board import FindingsSeen, Known
+from vibehq_server.rooms.ops_filters import ScanFilters
+
+GROUPS = ("new", "persisting", "updated", "resolved", "unknown", "reopened")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one worker found."""
+
+    result: WorkerScanResult
+    findings: tuple[Finding, ...]
+    coverage: tuple[Coverage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one worker has no result."""
+
+    code: str
+    message: str
+
+
+def decode_report(result: WorkerScanResult) -> Report:
+    """
+    Return a worker's result with its findings and coverage decoded.
+
+    Raises:
+        msgspec.ValidationError: If one of them is wrong.
+    """
+    return Report(
+        result,
+        msgspec.convert(result.findings, tuple[Finding, ...]),
+        msgspec.convert(result.coverage, tuple[Coverage, ...]),
+    )
+
+
+@dataclass(slots=True)
+class RunningScan:
+    """
+    A scan between its start and its one end.
+
+    Attributes:
+        outcomes: What each worker that is done said.
+        spoke_at: When each worker's progress was last passed on, in seconds.
+    """
+
+    scan_id: str
+    scope: str
+    on: list[str]
+    filters: ScanFilters
+    started_at: str
+    outcomes: dict[str, Report | Failure] = field(default_factory=dict)
+    spoke_at: dict[str, float] = field(default_factory=dict)
+
+    def waits_for(self, worker: str) -> bool:
+        """Tell whether *worker* has to say something yet."""
+        return worker in self.on and worker not in self.outcomes
+
+    @property
+    def missing(self) -> list[str]:
+        """The workers that have to say something yet."""
+        return [worker for worker in self.on if worker not in self.outcomes]
+
+    @property
+    def reports(self) -> dict[str, Report]:
+        """The results there are, by worker."""
+        return {w: r for w, r in self.outcomes.items() if isinstance(r, Report)}
+
+    def conclude(self, known: Mapping[str, Known], now: datetime) -> list[Message]:
+        """
+        Return the entries that end the scan; the last one is its end.
+
+        Only what its own workers reported before can be resolved by it.
+        """
+        reports = self.reports
+        if not reports:
+            first = next(iter(self.outcomes.values()))
+            assert isinstance(first, Failure)
+            failed = ScanFailed(
+                scan_id=self.scan_id, code=first.code, message=first.message
+            )
+            return [failed]
+        whose = {f.fingerprint: w for w, r in reports.items() for f in r.findings}
+        previous = {
+            key: item.tracked
+            for key, item in known.items()
+            if item.worker in self.on or key in whose
+        }
+        change = diff(
+            previous,
+            [finding for report in reports.values() for finding in report.findings],
+            [entry for report in reports.values() for entry in report.coverage],
+            now,
+        )
+        owners = {key: whose.get(key) or known[key].worker for key in change.tracked}
+        entries = _changes(change, owners)
+        if quiet := _quietly_seen(change):
+            entries.append(FindingsSeen(ids=quiet, at=now))
+        return [*entries, self._result(change, owners)]
+
+    def _result(self, change: Diff, owners: Mapping[str, str]) -> ScanResult:
+        results = [report.result for report in self.reports.values()]
+        touched = [item for name in GROUPS for item in getattr(change, name)]
+        rows = [_wire(item, owners) for item in touched]
+        return ScanResult(
+            scan_id=self.scan_id,
+            scope=self.scope,
+            on=self.on,
+            processed_logs=sum(result.processed_logs for result in results),
+            issues_filed=len(change.new),
+            status="completed",
+            started_at=self.started_at,
+            completed_at=max(result.completed_at for result in results),
+            coverage=self._coverage(),
+            findings=[row for row in rows if self.filters.passes(row)],
+            changes={name: len(getattr(change, name)) for name in GROUPS},
+            offset=0,
+        )
+
+    def _coverage(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for worker, outcome in self.outcomes.items():
+            if isinstance(outcome, Report):
+                rows += [{"worker": worker, **row} for row in outcome.result.coverage]
+                continue
+            lost = Coverage(
+                detector="*", resource_scope="*", status="failed", reason=outcome.code
+            )
+            rows.append({"worker": worker, **msgspec.to_builtins(lost)})
+        return rows
+
+
+def _changes(change: Diff, owners: Mapping[str, str]) -> list[Message]:
+    entries: list[Message] = []
+    for item in change.changes:
+        wire = _wire(item, owners)
+        match item.state:
+            case "new":
+                entries.append(FindingCreated(finding=wire, offset=0))
+            case "resolved":
+                entries.append(FindingResolved(finding=wire, offset=0))
+            case _:
+                entries.append(FindingUpdated(finding=wire, offset=0))
+    return entries
+
+
+def _quietly_seen(change: Diff) -> list[str]:
+    told = {item.id for item in change.changes}
+    return [item.id for item in change.persisting if item.id not in told]
+
+
+def _wire(item: TrackedFinding, owners: Mapping[str, str]) -> dict[str, Any]:
+    return Known(tracked=item, worker=owners[item.finding.fingerprint]).as_wire()
+
+
+def names(workers: Sequence[str]) -> str:
+    """Return *workers* as a list for people."""
+    return ", ".join(workers) or "none"
