@@ -131,11 +131,20 @@ class _Paper:
             self._down(1)
 
     def move(self, args: str, final: str) -> None:
+        if args.startswith("?"):
+            self._switch(args, final)
+        elif self._alternate:
+            return
+        elif final in "JK":
+            self._erase(final, _first_number(args, 0))
+        else:
+            self._go(final, _first_number(args, 1))
+
+    def _switch(self, args: str, final: str) -> None:
         if final in "hl" and args in _ALTERNATE:
             self._alternate = final == "h"
-        if self._alternate or args.startswith("?"):
-            return
-        count = _first_number(args, 0 if final in "JK" else 1)
+
+    def _go(self, final: str, count: int) -> None:
         match final:
             case "A":
                 self._row = max(self._row - count, 0)
@@ -147,13 +156,13 @@ class _Paper:
                 self._to_column(self._column - count)
             case "G":
                 self._to_column(count - 1)
-            case "K":
-                self._erase_line(count)
-            case "J" if count == 0:
-                self._erase_line(0)
-                del self._lines[self._row + 1 :]
-            case _:
-                return
+
+    def _erase(self, final: str, how: int) -> None:
+        if final == "K":
+            self._erase_line(how)
+        elif how == 0:  # below; erasing a whole screen keeps what was printed
+            self._erase_line(0)
+            del self._lines[self._row + 1 :]
 
     def _to_column(self, column: int) -> None:
         # A long line may already reach beyond the bound; it is never cut.

@@ -1,0 +1,171 @@
+"""A piece of work with gates in it, as a notebook uses it."""
+
+import html
+import json
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from vibehq_nb.client import display, loop
+from vibehq_nb.client.decisions import AsyncTask, Decision, Kind, Request, Risk
+from vibehq_nb.client.errors import DecisionError
+
+
+class Task:
+    """
+    A piece of work: ``with hq.task("rotate certs") as task: …``.
+
+    Attributes:
+        name: What people see.
+        key: Its id on the server.
+    """
+
+    def __init__(self, task: AsyncTask, base: str = "") -> None:
+        """Wrap a task; see :meth:`vibehq_nb.HQ.task`."""
+        self.name, self.key = task.name, task.key
+        self._task = task
+        self._base = base
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """End; a request that still waits was withdrawn by its own call."""
+
+    def __repr__(self) -> str:
+        """Return the same text at every run."""
+        return f"<task {self.name!r}>"
+
+    def confirm(
+        self,
+        question: str,
+        action: dict[str, Any],
+        *,
+        reason: str = "",
+        risk: Risk = "medium",
+        expires: float | timedelta | datetime = 3600.0,
+    ) -> Decision:
+        """
+        Ask before doing something; you may answer yourself.
+
+        Guards against mistakes and is recorded as a confirmation. Blocks until
+        somebody answers; the button works meanwhile. Interrupting withdraws it.
+
+        Args:
+            question: One sentence.
+            action: What exactly would be done; the answer is bound to it.
+            reason: Why.
+            risk: ``low``, ``medium``, ``high`` or ``critical``.
+            expires: Seconds, a timedelta or a time; then the answer is no.
+
+        Raises:
+            RejectedError: If somebody says no.
+            ExpiredError: If nobody answers in time.
+            WithdrawnError: If it is cancelled meanwhile.
+        """
+        return self._gate(
+            "confirm", question, action, reason=reason, risk=risk, expires=expires
+        )
+
+    def review(
+        self,
+        question: str,
+        action: dict[str, Any],
+        policy: dict[str, Any] | None = None,
+        *,
+        reason: str = "",
+        risk: Risk = "medium",
+        expires: float | timedelta | datetime = 3600.0,
+    ) -> Decision:
+        """
+        Ask somebody else before doing something; see :meth:`confirm`.
+
+        Args:
+            question: One sentence.
+            action: What exactly would be done; the approval is bound to it.
+            policy: Who may answer and how many must: ``{"quorum": 2}``.
+            reason: Why.
+            risk: ``low``, ``medium``, ``high`` or ``critical``.
+            expires: Seconds, a timedelta or a time; then the answer is no.
+
+        Raises:
+            ApiError: If nobody else can approve on this server.
+        """
+        return self._gate(
+            "review",
+            question,
+            action,
+            policy=policy,
+            reason=reason,
+            risk=risk,
+            expires=expires,
+        )
+
+    def _gate(
+        self, kind: Kind, question: str, action: dict[str, Any], **options: Any
+    ) -> Decision:
+        shown = _Shown(self._base)
+        work = self._task.gate(kind, question, action, shown.begin, **options)
+        try:
+            decision = loop.run(work)
+        except DecisionError as error:
+            shown.end(error.decision)
+            raise
+        shown.end(decision)
+        return decision
+
+
+class _Shown:
+    """A request in a cell's output: a button while it waits, then what came of it."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._request: Request | None = None
+        self._replace: Any = None
+
+    def begin(self, request: Request) -> None:
+        self._request = request
+        self._replace = display.show(self._view("waiting for a decision"))
+
+    def end(self, decision: Decision) -> None:
+        if self._replace is not None:
+            by = f" by {decision.decided_by}" if decision.decided_by else ""
+            self._replace(self._view(f"{decision.status}{by}"))
+
+    def _view(self, outcome: str) -> Any:
+        request = self._request
+        if request is None:
+            return None
+        still = request_html(request, outcome)
+        name = f'<approval "{request.question}": {outcome}>'
+        views = display.views()
+        if views is None:
+            return _Still(still, name)
+        return views.ApprovalView(
+            approval_id=request.approval_id,
+            title=name,
+            base=self._base,
+            snapshot=still,
+        )
+
+
+class _Still:
+    """HTML and text without anything live."""
+
+    def __init__(self, markup: str, name: str) -> None:
+        self._markup, self._name = markup, name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def _repr_html_(self) -> str:
+        return self._markup
+
+
+def request_html(request: Request, outcome: str) -> str:
+    """Return the question, the exact action and the outcome as HTML."""
+    action = json.dumps(request.action, ensure_ascii=False, sort_keys=True)
+    return (
+        f'<div class="vhq-request"><strong>{html.escape(request.question)}</strong>'
+        f"<pre>{html.escape(action)}</pre><p>{html.escape(outcome)}</p></div>"
+    )

@@ -1,0 +1,115 @@
+"""A shared terminal, as a notebook uses it."""
+
+import html
+from typing import Any
+
+from vibehq_nb.client import display, loop
+from vibehq_nb.client.commands import CommandResult
+from vibehq_nb.client.static import StaticScreen, screen_html
+from vibehq_nb.client.terminals import AsyncTerminal
+from vibehq_nb.core.errors import UsageError, VibeError
+
+
+class Terminal:
+    """
+    One shared terminal; displays live, and as its last screen in a saved notebook.
+
+    Attributes:
+        id: Its room.
+        target: What it is attached to.
+    """
+
+    def __init__(self, terminal: AsyncTerminal, base: str = "") -> None:
+        """Wrap a terminal that is open; see :meth:`vibehq_nb.HQ.terminal`."""
+        self.id, self.target = terminal.id, terminal.target
+        self._terminal = terminal
+        self._base = base
+
+    def __repr__(self) -> str:
+        """Return the same text at every run."""
+        return f"<terminal {self.id} ({self.target})>"
+
+    def run(
+        self, command: str, timeout: float | None = None, check: bool = True
+    ) -> CommandResult:
+        """
+        Type *command* into the shell for all to see, and return what came of it.
+
+        Args:
+            command: One line or several.
+            timeout: Seconds, after which it is sent ^C.
+            check: Whether an exit code other than 0 is an error.
+
+        Raises:
+            CommandFailedError: If its exit code is not 0, unless *check* is False.
+            CommandTimeoutError: If it takes longer than *timeout*.
+            TerminalBusyError: If a program runs in the foreground.
+            NotWriterError: If somebody else is typing.
+        """
+        return loop.run(self._terminal.run_within(command, timeout, check))
+
+    def send(self, text: str) -> None:
+        r"""Type *text* as it is; ``"\r"`` is Enter, ``"\x03"`` is ^C."""
+        loop.run(self._terminal.send(text))
+
+    def screen(self) -> str:
+        """Return the screen as text, without trailing blanks."""
+        return loop.run(self._terminal.screen())
+
+    def static(self) -> StaticScreen:
+        """Return the screen as it is now, for a saved notebook to keep."""
+        return loop.run(self._terminal.static())
+
+    def take_control(self) -> None:
+        """Take the keyboard from whoever has it; that one is told."""
+        loop.run(self._terminal.take_control())
+
+    def signal(self, name: str = "INT") -> None:
+        """Send a signal to the job in the foreground."""
+        loop.run(self._terminal.signal(name))
+
+    def freeze(self) -> None:
+        """Stop every process of the terminal; it takes no keys until it thaws."""
+        loop.run(self._terminal.freeze())
+
+    def thaw(self) -> None:
+        """Let the processes of the terminal go on."""
+        loop.run(self._terminal.thaw())
+
+    def detach(self) -> None:
+        """Leave the terminal; it runs on."""
+        loop.run(self._terminal.detach())
+
+    def close(self) -> None:
+        """End the terminal for everybody."""
+        loop.run(self._terminal.close())
+
+    def view(self, height: int = 0) -> Any:
+        """
+        Return a live view, *height* pixels high (0: as its rows need).
+
+        Raises:
+            UsageError: If anywidget is not installed.
+        """
+        views = display.views()
+        if views is None:
+            raise UsageError('Views need anywidget: pip install "vibehq-nb[lab]".')
+        return views.TerminalView(
+            terminal=self.id,
+            title=repr(self),
+            base=self._base,
+            height=height,
+            snapshot=self._still(),
+        )
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        if display.views() is not None and display.in_notebook():
+            return self.view()._repr_mimebundle_(**options)
+        return {"text/html": self._still(), "text/plain": repr(self)}
+
+    def _still(self) -> str:
+        """Return the screen as HTML, or its name where there is none to be had."""
+        try:
+            return self.static()._repr_html_()
+        except VibeError:
+            return screen_html(html.escape(repr(self)))
