@@ -1,0 +1,1 @@
+"""The HTTP API: thin handlers that decode, ask a room, and answer."""

@@ -1,0 +1,121 @@
+"""What the API's handlers share: decoding, roles, rooms, answers."""
+
+from typing import Any, TypeVar
+
+import msgspec
+from tornado.web import MissingArgumentError
+
+from vibehq_nb.core.codec import check_plain
+from vibehq_nb.core.errors import DecodeError, DeniedError
+from vibehq_nb.core.ids import RoomKey
+from vibehq_nb.core.roles import Role, may_join, may_send
+from vibehq_server.handlers import VibeHandler
+
+Decoded = TypeVar("Decoded")
+
+MAX_PAGE = 1000
+
+
+class ApiHandler(VibeHandler):
+    """The base of the API's handlers."""
+
+    def decode_body(self, kind: type[Decoded]) -> Decoded:
+        """
+        Return the body as *kind*.
+
+        Raises:
+            DecodeError: Naming the field that is wrong, never its content.
+        """
+        value = self.body()
+        if isinstance(value, dict) and "type" not in value:
+            tag = getattr(kind, "__struct_config__", None)
+            if tag is not None and tag.tag is not None:
+                value = {"type": tag.tag, **value}
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise DecodeError(without_content(str(error))) from None
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        """Answer with *value*, structs included."""
+        self.set_status(status)
+        self.finish(msgspec.json.encode(value))
+
+    def raw_after(self, prefix: str) -> list[str]:
+        """Return the raw path segments after *prefix*, nothing decoded."""
+        _, _, rest = self.request.path.partition(prefix)
+        return rest.split("/")
+
+    def require(self, *roles: Role) -> None:
+        """
+        Refuse whoever has none of *roles*.
+
+        Raises:
+            DeniedError: ``forbidden``.
+        """
+        if self.identity.roles.isdisjoint(roles):
+            raise DeniedError("forbidden", f"This needs the role {' or '.join(roles)}.")
+
+    def require_send(self, room: RoomKey, message_type: str) -> None:
+        """
+        Refuse whoever could not send *message_type* to *room* on a socket.
+
+        Raises:
+            DeniedError: ``not-found`` out of reach, ``forbidden`` without the role.
+        """
+        self.require_room(room)
+        if not may_send(room.party, message_type, self.identity.roles):
+            raise DeniedError("forbidden", "Your roles do not include this.")
+
+    def require_read(self, room: RoomKey) -> None:
+        """
+        Refuse whoever could not join *room*.
+
+        Raises:
+            DeniedError: ``not-found`` out of reach, ``forbidden`` without a role.
+        """
+        self.require_room(room)
+        if not may_join(room.party, self.identity.roles):
+            raise DeniedError("forbidden", "Your roles do not include this.")
+
+    def query(self, name: str) -> str | None:
+        """Return a query argument, or None."""
+        text = self.get_query_argument(name, None)
+        if text is not None:
+            check_plain(text)
+        return text
+
+    def query_number(self, name: str, default: int, most: int = MAX_PAGE) -> int:
+        """
+        Return a whole number from the query, at most *most*.
+
+        Raises:
+            DecodeError: If it is none.
+        """
+        try:
+            text = self.get_query_argument(name)
+        except MissingArgumentError:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) <= 15):
+            raise DecodeError(f"{name} is not a whole number")
+        return min(int(text), most)
+
+    async def room(self, party: str, name: str) -> Any:
+        """
+        Return a room, started.
+
+        Raises:
+            DeniedError: If there can be no such room.
+        """
+        return await self.context.hub.room(party, name)
+
+
+def without_content(text: str) -> str:
+    """Return msgspec's complaint with its path and expectation, without the value."""
+    place = text.rfind(" - at `$")
+    where = text[place:] if place >= 0 else ""
+    if text.startswith("Object contains unknown field"):
+        return f"there is an unknown field{where}"
+    if text.startswith("Invalid enum value"):
+        return f"the value is none of those that are possible{where}"
+    return text

@@ -1,0 +1,192 @@
+"""``/api/workers`` and ``/api/terminals``: who is there, open, inspect, end."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from vibehq_nb.core.errors import DeniedError
+from vibehq_nb.core.ids import RoomKey, worker_of
+from vibehq_nb.core.messages import (
+    Cells,
+    CloseTerminal,
+    Freeze,
+    Inspect,
+    Message,
+    Signal,
+    Spawn,
+    Text,
+    Thaw,
+    Words,
+)
+from vibehq_nb.core.roles import Role
+from vibehq_server.api.base import ApiHandler
+from vibehq_server.directory import TerminalInfo
+
+TerminalName = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9._@-]+\Z")]
+
+
+class WorkersHandler(ApiHandler):
+    """``GET /api/workers``."""
+
+    def get(self) -> None:
+        """List the workers that said hello, each with its terminals."""
+        directory = self.context.hub.directory
+        terminals = [t for t in directory.terminals.values() if self._may_see(t)]
+        self.answer(
+            {
+                "workers": [
+                    {
+                        **asdict(worker),
+                        "terminals": [t.id for t in terminals if t.worker == worker.id],
+                    }
+                    for _, worker in sorted(directory.workers.items())
+                ]
+            }
+        )
+
+    def _may_see(self, terminal: TerminalInfo) -> bool:
+        return self.identity.allows(RoomKey("terminal", terminal.id))
+
+
+class OpenTerminal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A terminal to open, or to attach to if it runs."""
+
+    target: Text = "local"
+    name: TerminalName | None = None
+    worker: TerminalName | None = None
+    command: Words | None = None
+    cwd: Text | None = None
+    cols: Cells = 80
+    rows: Cells = 24
+
+
+class TerminalsHandler(ApiHandler):
+    """``/api/terminals``."""
+
+    def get(self) -> None:
+        """List the terminals within reach."""
+        directory = self.context.hub.directory
+        self.answer(
+            {
+                "terminals": [
+                    asdict(terminal)
+                    for _, terminal in sorted(directory.terminals.items())
+                    if self.identity.allows(RoomKey("terminal", terminal.id))
+                ]
+            }
+        )
+
+    async def post(self) -> None:
+        """Open a terminal; one that runs already is attached to."""
+        self.require(Role.OPERATOR)
+        asked = self.decode_body(OpenTerminal)
+        worker = asked.worker or self._only_worker()
+        terminal = f"{worker}:{asked.name}" if asked.name else worker
+        key = self.context.hub.key("terminal", terminal)
+        self.require_room(key)
+        room = await self.room("worker", worker)
+        await room.request(
+            Spawn(
+                id="",
+                terminal=terminal,
+                target=asked.target,
+                command=asked.command,
+                cwd=asked.cwd,
+                cols=asked.cols,
+                rows=asked.rows,
+            )
+        )
+        self.context.hub.directory.update_terminal(
+            terminal, worker, target=asked.target
+        )
+        self.answer({"id": terminal}, 201)
+
+    def _only_worker(self) -> str:
+        online = self.context.hub.directory.online()
+        if not online:
+            raise DeniedError(
+                "no-worker", "No worker is connected. Start one: vibehq worker."
+            )
+        if len(online) > 1:
+            raise DeniedError(
+                "bad-request", f"Name the worker: one of {', '.join(online[:10])}."
+            )
+        return online[0]
+
+
+class OneTerminalHandler(ApiHandler):
+    """What the handlers of one terminal share."""
+
+    def _key(self) -> RoomKey:
+        raw = self.raw_after("/api/terminals/")[0]
+        key = self.context.hub.key("terminal", raw)
+        self.require_read(key)
+        if raw not in self.context.hub.directory.terminals:
+            raise DeniedError("not-found", "There is no such terminal.")
+        return key
+
+    async def _ask(self, terminal: str, message: Message) -> dict[str, Any]:
+        room = await self.room("worker", worker_of(terminal))
+        result: dict[str, Any] = await room.request(message)
+        return result
+
+
+class TerminalHandler(OneTerminalHandler):
+    """``/api/terminals/{id}``."""
+
+    async def get(self, _id: str) -> None:
+        """Tell how it is and what runs in the foreground."""
+        key = self._key()
+        known = asdict(self.context.hub.directory.terminals[key.name])
+        try:
+            seen = await self._ask(key.name, Inspect(id="", terminal=key.name))
+        except DeniedError as error:
+            seen = {"foreground": None, "unknown": error.code}
+        self.answer({**known, **seen})
+
+    async def delete(self, _id: str) -> None:
+        """End it: hang up, then terminate, then kill."""
+        key = self._key()
+        self.require(Role.OPERATOR)
+        result = await self._ask(key.name, CloseTerminal(id="", terminal=key.name))
+        self.context.hub.directory.drop_terminal(key.name)
+        self.answer({"id": key.name, **result})
+
+
+class AskSignal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A signal for the foreground job."""
+
+    signal: Literal["HUP", "INT", "QUIT", "KILL", "TERM", "USR1", "USR2", "WINCH"]
+
+
+class AskWriter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Take or give back the input lease."""
+
+    action: Literal["take", "give"]
+
+
+class TerminalActionHandler(OneTerminalHandler):
+    """``POST /api/terminals/{id}/{signal|writer|freeze|thaw}``."""
+
+    async def post(self, _id: str, action: str) -> None:
+        """Do it; operators only."""
+        key = self._key()
+        self.require(Role.OPERATOR)
+        match action:
+            case "signal":
+                asked = self.decode_body(AskSignal)
+                signal = Signal(id="", terminal=key.name, signal=asked.signal)
+                self.answer(await self._ask(key.name, signal))
+            case "writer":
+                wanted = self.decode_body(AskWriter)
+                room = await self.room(*key)
+                await room.run(room.set_writer, self.identity.user, wanted.action)
+                info = self.context.hub.directory.terminals[key.name]
+                self.answer({"writer": info.writer})
+            case "freeze":
+                freeze = Freeze(id="", terminal=key.name)
+                self.answer(await self._ask(key.name, freeze))
+            case _:
+                self.answer(await self._ask(key.name, Thaw(id="", terminal=key.name)))

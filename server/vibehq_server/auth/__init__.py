@@ -1,0 +1,1 @@
+"""Who is asking: credentials, sessions, grants, one-time tickets, Host and Origin."""

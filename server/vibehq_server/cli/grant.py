@@ -1,0 +1,72 @@
+"""``vibehq grant``."""
+
+import argparse
+import re
+from datetime import UTC, datetime
+
+from vibehq_nb.core.errors import UsageError
+from vibehq_server.cli.output import complain, say, say_json, say_table
+from vibehq_server.cli.remote import api_of
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_TTL = re.compile(r"(\d{1,7})([smhd])")
+
+
+def decode_ttl(text: str) -> float:
+    """
+    Return seconds for ``30m``, ``8h``, ``7d``.
+
+    Raises:
+        UsageError: If it is no such text.
+    """
+    found = _TTL.fullmatch(text)
+    if not found:
+        raise UsageError(f"--ttl {text!r} is no duration, such as 30m, 8h or 7d")
+    return float(found.group(1)) * _SECONDS[found.group(2)]
+
+
+def create(arguments: argparse.Namespace) -> int:
+    """Give a grant; the token goes to standard output alone, for a pipe."""
+    body = {
+        "user": arguments.user,
+        "roles": sorted(set(arguments.role)),
+        "rooms": arguments.room or ["*"],
+        "ttl_seconds": decode_ttl(arguments.ttl),
+    }
+    grant = api_of(arguments).request("POST", "/api/grants", body)
+    if arguments.json:
+        say_json(grant)
+        return 0
+    until = datetime.fromtimestamp(grant["expires_at"], UTC)
+    complain(
+        f"{grant['id']} for {arguments.user} until {until:%Y-%m-%d %H:%M} UTC. "
+        "The token is shown this once:"
+    )
+    say(grant["token"])
+    return 0
+
+
+def list_(arguments: argparse.Namespace) -> int:
+    """List live grants."""
+    grants = api_of(arguments).request("GET", "/api/grants")["grants"]
+    if arguments.json:
+        say_json(grants)
+        return 0
+    for grant in grants:
+        until = datetime.fromtimestamp(grant["expires_at"], UTC)
+        grant["until"] = f"{until:%Y-%m-%d %H:%M} UTC"
+    say_table(grants, ("id", "user", "roles", "rooms", "until", "created_by"))
+    return 0
+
+
+def revoke(arguments: argparse.Namespace) -> int:
+    """Take a grant back."""
+    from urllib.parse import quote
+
+    path = f"/api/grants/{quote(arguments.id, safe='')}"
+    done = api_of(arguments).request("DELETE", path)
+    if arguments.json:
+        say_json(done)
+    else:
+        say(f"{done['id']} is revoked; {done['closed']} open connections were closed.")
+    return 0

@@ -1,0 +1,76 @@
+"""``vibehq serve``."""
+
+import argparse
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+from vibehq_server.cli.output import say
+from vibehq_server.settings import (
+    Settings,
+    default_data,
+    settings_from_environment,
+)
+
+_OPTIONS = {
+    "host": "host",
+    "port": "port",
+    "allowed_host": "allowed_hosts",
+    "origin": "origins",
+    "behind_proxy": "behind_proxy",
+    "tls_cert": "tls_cert",
+    "tls_key": "tls_key",
+    "rooms": "rooms",
+    "with_worker": "with_worker",
+}
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """
+    Return the settings: options, then the environment, then defaults.
+
+    Raises:
+        UsageError: If one is unsafe or cannot work.
+    """
+    values: dict[str, Any] = settings_from_environment()
+    for option, field in _OPTIONS.items():
+        given = getattr(arguments, option)
+        if given is not None:
+            values[field] = tuple(given) if isinstance(given, list) else given
+    for field in ("tls_cert", "tls_key"):
+        if values.get(field) is not None:
+            values[field] = Path(values[field])
+    data = Path(arguments.data) if arguments.data else default_data("standalone")
+    settings = Settings(data.expanduser().absolute(), **values)
+    settings.check()
+    return settings
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until a signal; returns 0 after a clean stop."""
+    settings = settings_of(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    asyncio.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    from vibehq_server.app import start
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    server = await start(settings)
+    say(f"VibeHQ is at {server.url}/ with its data in {settings.data}")
+    say(f"Sign in once, within ten minutes: {server.make_login_link()}")
+    say("Another link: vibehq login-link. Stop with Ctrl-C.")
+    try:
+        await stopped.wait()
+    finally:
+        await server.stop()
+    say("Stopped. Clients come back by themselves when it starts again.")

@@ -1,0 +1,31 @@
+"""What every handler can reach: the hub, the settings, the judge of credentials."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from vibehq_server.auth.authenticator import Authenticator
+
+if TYPE_CHECKING:
+    from vibehq_server.hub import Hub
+    from vibehq_server.settings import Settings
+
+
+@dataclass(slots=True)
+class ServerContext:
+    """
+    One server's parts, as the handlers see them.
+
+    Attributes:
+        hub: The rooms.
+        settings: The values fixed at start.
+        auth: Judges Host, Origin and credentials.
+        base_path: What stands before every path of ours: ``""`` standalone,
+            ``/user/bob/vibehq`` embedded.
+        mode: Which of the two it is.
+    """
+
+    hub: "Hub"
+    settings: "Settings"
+    auth: Authenticator
+    base_path: str = ""
+    mode: Literal["embedded", "standalone"] = "standalone"

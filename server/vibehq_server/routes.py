@@ -1,0 +1,122 @@
+"""The one table of addresses, the same standalone and inside Jupyter."""
+
+import re
+from typing import Any
+
+from tornado.web import RequestHandler
+
+from vibehq_server.api import hil, ops, rooms, session, terminals
+from vibehq_server.context import ServerContext
+from vibehq_server.handlers import (
+    HealthHandler,
+    NotFoundHandler,
+    ReadyHandler,
+    VibeHandler,
+)
+from vibehq_server.metrics import MetricsHandler
+from vibehq_server.pages import LoginHandler, LogoutHandler, PageHandler
+from vibehq_server.socket_handler import RoomSocket
+from vibehq_server.static_files import (
+    StaticHandler,
+    list_static_files,
+    assets_folder,
+    static_folder,
+)
+
+Route = tuple[str, type[RequestHandler], dict[str, Any]]
+
+_ONE = "([^/]+)"
+
+
+def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
+    return [
+        ("/metrics", MetricsHandler),
+        ("/api/me", session.MeHandler),
+        ("/api/tickets", session.TicketsHandler),
+        ("/api/grants", session.GrantsHandler),
+        (f"/api/grants/{_ONE}", session.GrantHandler),
+        ("/api/login-links", session.LoginLinksHandler),
+        ("/api/rooms", rooms.RoomsHandler),
+        (f"/api/rooms/{_ONE}/{_ONE}", rooms.RoomHandler),
+        ("/api/workers", terminals.WorkersHandler),
+        ("/api/terminals", terminals.TerminalsHandler),
+        (f"/api/terminals/{_ONE}", terminals.TerminalHandler),
+        (
+            f"/api/terminals/{_ONE}/(signal|writer|freeze|thaw)",
+            terminals.TerminalActionHandler,
+        ),
+        ("/api/ops/scan", ops.ScanHandler),
+        ("/api/ops/scans", ops.ScansHandler),
+        (f"/api/ops/scans/{_ONE}", ops.ScansHandler),
+        ("/api/ops/issues", ops.IssuesHandler),
+        (f"/api/ops/issues/{_ONE}/resolve", ops.ResolveHandler),
+        ("/api/ops/broadcast", ops.BroadcastHandler),
+        ("/api/hil/requests", hil.RequestsHandler),
+        (f"/api/hil/requests/{_ONE}", hil.RequestHandler),
+        (f"/api/hil/requests/{_ONE}/response", hil.ResponseHandler),
+        (f"/api/hil/requests/{_ONE}/status", hil.StatusHandler),
+        (f"/api/hil/requests/{_ONE}/use", hil.UseHandler),
+    ]
+
+
+def make_handlers(
+    context: ServerContext, base_class: type[RequestHandler] | None = None
+) -> list[Route]:
+    """
+    Return pattern, handler and its arguments for every address.
+
+    Args:
+        context: The server; its base path stands before every pattern.
+        base_class: Mixed in behind each handler: Jupyter's, inside Jupyter.
+    """
+    files = list_static_files(static_folder(), assets_folder())
+    shells: list[Route] = [
+        ("/", PageHandler, {"view": "dashboard", "title": "VibeHQ", "files": files}),
+        (
+            f"/t/{_ONE}",
+            PageHandler,
+            {"view": "terminal", "title": "Terminal", "files": files},
+        ),
+        (
+            f"/r/{_ONE}",
+            PageHandler,
+            {"view": "approval", "title": "Approval", "files": files},
+        ),
+    ]
+    if context.mode == "standalone":
+        sign_in = {"view": "login", "title": "Sign in", "files": files}
+        shells += [("/login", LoginHandler, sign_in), ("/logout", LogoutHandler, {})]
+    routes: list[Route] = [
+        ("/healthz", HealthHandler, {}),
+        ("/readyz", ReadyHandler, {}),
+        (f"/static/{_ONE}", StaticHandler, {"files": files}),
+        *shells,
+        *((pattern, kind, {}) for pattern, kind in _api_routes()),
+        ("/parties/(.*)", RoomSocket, {}),
+        ("/.*", NotFoundHandler, {}),
+    ]
+    return [
+        (re.escape(context.base_path) + pattern, _mixed(kind, base_class), arguments)
+        for pattern, kind, arguments in routes
+    ]
+
+
+def _mixed(
+    kind: type[RequestHandler], base_class: type[RequestHandler] | None
+) -> type[RequestHandler]:
+    """Return *kind*, in front of *base_class*; what is not ours is refused here."""
+    if not issubclass(kind, VibeHandler):
+        raise TypeError(f"{kind.__name__} does not judge its requests")
+    if base_class is None:
+        return kind
+    mixed: type[RequestHandler] = type(kind.__name__, (kind, base_class), {})
+    judges = [k for k in mixed.__mro__ if "prepare" in vars(k)]
+    if not issubclass(judges[0], VibeHandler):
+        raise TypeError(f"{kind.__name__} does not judge its requests")
+    for name in mixed.SUPPORTED_METHODS:
+        method = getattr(mixed, name.lower())
+        if method is not RequestHandler._unimplemented_method:
+            # Jupyter asks every method to say whether it asks for a user. Ours are
+            # judged before any of them runs.
+            method.__dict__.setdefault("__allow_unauthenticated", False)
+    return mixed
