@@ -102,27 +102,57 @@ class GhosttyScreen:
     # Keyframes
 
     def keyframe(self, scrollback_lines: int = SCROLLBACK_LINES) -> bytes:
-        """Return what brings a fresh terminal of the same size to this state."""
+        """
+        Return what brings a fresh terminal of the same size to this state.
+
+        Over 256 KiB it is taken again with half the scrollback. Beyond it are: images,
+        changed palettes, and an alternate screen that is left but not cleared.
+        """
         while True:
-            frame = self._paint(scrollback_lines)
+            # Wrapped rows are painted as one line, so that they wrap anew after a
+            # resize, unless the program has torn such rows apart.
+            frame = self._paint(scrollback_lines, unwrap=True)
+            if not self._is_painted_by(frame, scrollback_lines):
+                frame = self._paint(scrollback_lines, unwrap=False)
             if len(frame) <= KEYFRAME_BYTES or scrollback_lines == 0:
                 return frame
             scrollback_lines //= 2
 
-    def _paint(self, scrollback_lines: int) -> bytes:
+    def _is_painted_by(self, frame: bytes, scrollback_lines: int) -> bool:
+        other = GhosttyScreen(*self._terminal.size)
+        other.feed(frame)
+        same = other.text(scrollback_lines) == self.text(scrollback_lines)
+        other.close()
+        return same
+
+    def close(self) -> None:
+        """Free the library's memory now."""
+        self._terminal.close()
+
+    def _paint(self, scrollback_lines: int, unwrap: bool) -> bytes:
         open_sequence = self._open_sequence()
-        modes, cells, end = self._format_screen(scrollback_lines)
+        modes, cells, end = self._format_screen(scrollback_lines, unwrap)
         primary = saved = b""
         if open_sequence is not None:
             self._terminal.feed(CANCEL if open_sequence else b"")
             saved = self._paint_saved_cursor(end)
-            primary = self._paint_primary(scrollback_lines, end)
+            primary = self._paint_primary(scrollback_lines, unwrap, end)
             self._terminal.feed(open_sequence)
         early = b"".join(mode for mode in modes if mode[2:-1] not in _LATE | _DROPPED)
         late = b"".join(mode for mode in modes if mode[2:-1] in _LATE)
         rest = SWALLOW if open_sequence is None else open_sequence
-        screen = self._switch(), early, cells, saved, end, late
+        screen = self._switch(), early, cells, saved, end, self._cursor_shape(), late
         return b"".join((RESET, primary, *screen, rest, self._held))
+
+    def _cursor_shape(self) -> bytes:
+        style = self._terminal.get("CURSOR_STYLE", "GhosttyTerminalCursorStyle")
+        steady = {
+            lib.GHOSTTY_TERMINAL_CURSOR_STYLE_BAR: 6,
+            lib.GHOSTTY_TERMINAL_CURSOR_STYLE_UNDERLINE: 4,
+        }.get(style)
+        if steady is None:
+            return b""
+        return b"\x1b[%d q" % (steady - self._terminal.mode(12))
 
     def _open_sequence(self) -> bytes | None:
         """Return the sequence the parser is in; None if it is too long to keep."""
@@ -148,9 +178,11 @@ class GhosttyScreen:
                 return b"\x1b[?%dh" % number + PLAIN_STATE
         return b"\x1b[?47h" + PLAIN_STATE
 
-    def _format_screen(self, scrollback_lines: int) -> tuple[list[bytes], bytes, bytes]:
+    def _format_screen(
+        self, scrollback_lines: int, unwrap: bool = False
+    ) -> tuple[list[bytes], bytes, bytes]:
         """Return the active screen's modes, its cells, and its cursor with style."""
-        frame = self._format("VT", scrollback_lines, unwrap=True)
+        frame = self._format("VT", scrollback_lines, unwrap)
         found = _MODES.match(frame)
         cells_at = found.end() if found else 0
         cursor = None
@@ -169,7 +201,7 @@ class GhosttyScreen:
         self._terminal.feed(PLAIN_STATE + end)
         return saved + b"\x1b7" + PLAIN_STATE
 
-    def _paint_primary(self, scrollback_lines: int, end: bytes) -> bytes:
+    def _paint_primary(self, scrollback_lines: int, unwrap: bool, end: bytes) -> bytes:
         """
         Return the primary screen while the alternate one is active.
 
@@ -182,7 +214,7 @@ class GhosttyScreen:
         self._terminal.feed(b"\x1b[?47l")
         if self._terminal.mode(1049):
             self._terminal.feed(b"\x1b8")  # where ?1049l will put the cursor
-        _modes, cells, cursor = self._format_screen(scrollback_lines)
+        _modes, cells, cursor = self._format_screen(scrollback_lines, unwrap)
         self._terminal.feed(b"\x1b[?47h" + PLAIN_STATE + end)
         self._set_mode(47, had_47)
         return _MARGINS.sub(b"", cells) + cursor

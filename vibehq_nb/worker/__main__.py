@@ -1,0 +1,7 @@
+"""``python -m vibehq_nb.worker``."""
+
+import sys
+
+from vibehq_nb.worker import main
+
+sys.exit(main())

@@ -1,0 +1,227 @@
+"""The worker: all its terminals, their links, and what the server asks of it."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from vibehq_nb import __version__
+from vibehq_nb.core.errors import DeniedError
+from vibehq_nb.core.messages import (
+    PROTOCOL,
+    Cancel,
+    CloseTerminal,
+    Freeze,
+    Inspect,
+    Object,
+    Scan,
+    Signal,
+    Spawn,
+    Thaw,
+    WorkerHello,
+)
+from vibehq_nb.worker.control_link import ControlLink, Request
+from vibehq_nb.worker.dial import Dialer, FencedError
+from vibehq_nb.worker.endpoint import EndpointSource
+from vibehq_nb.worker.providers.local import LocalProvider
+from vibehq_nb.worker.providers.port import Opening, Provider
+from vibehq_nb.worker.scans import SCANNER, Scans
+from vibehq_nb.worker.terminal import Terminal
+from vibehq_nb.worker.terminal_link import TerminalLink
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 600.0
+CHECK_SECONDS = 5.0
+KEEP_EXITED = 32
+"""How many terminals whose program is over are kept for those who look back."""
+MAX_TERMINALS = 256
+FAREWELL_SECONDS = 1.0
+"""How long a closed terminal waits for its room to hear of the exit."""
+
+
+class Agent:
+    """
+    Holds terminals and runs scans for one server.
+
+    Ends when it is cancelled, when a newer worker takes over, or after *idle_seconds*
+    without a server while no foreground job runs.
+    """
+
+    def __init__(
+        self,
+        worker_id: str,
+        source: EndpointSource,
+        runtime: Path,
+        *,
+        providers: Sequence[Provider] = (),
+        scanner: Sequence[str] = SCANNER,
+        idle_seconds: float = IDLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare a worker; *runtime* is a private folder for its files."""
+        self.id = worker_id
+        self.terminals: dict[str, Terminal] = {}
+        self._source = source
+        self._runtime = runtime
+        self._providers = {one.name: one for one in providers or (LocalProvider(),)}
+        self._scanner = scanner
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._generation = int(time.time() * 1000)
+        self._tasks_of: dict[str, list[asyncio.Task[None]]] = {}
+        self._painting = ThreadPoolExecutor(1, "screen")
+        self._control = ControlLink(self._hello, self.perform)
+        self._dialer = Dialer(source, "worker", worker_id, self._control)
+
+    async def run(self) -> None:
+        """Serve until the end; every terminal is closed when this returns."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self._scans = Scans(tasks, self._control.report, self._scanner)
+                dialing = tasks.create_task(self._dialer.run())
+                try:
+                    await self._wait_for_end(dialing)
+                finally:
+                    await self._close_all()
+                    self._scans.cancel_all()
+                    dialing.cancel()
+        except* FencedError:
+            logger.error("a newer worker %s has taken over: this one stops", self.id)
+        finally:
+            self._painting.shutdown()
+
+    async def _wait_for_end(self, dialing: asyncio.Task[None]) -> None:
+        linked_at = self._clock()
+        while not dialing.done():
+            await asyncio.wait(
+                [dialing], timeout=min(CHECK_SECONDS, self._idle_seconds)
+            )
+            now = self._clock()
+            if self._dialer.is_up or any(t.is_busy for t in self.terminals.values()):
+                linked_at = now
+            if now - linked_at >= self._idle_seconds:
+                logger.info("no server for %g s: leaving", self._idle_seconds)
+                return
+
+    async def _close_all(self) -> None:
+        async with asyncio.TaskGroup() as closing:
+            for terminal_id in list(self.terminals):
+                closing.create_task(self._close(terminal_id))
+
+    def _hello(self) -> WorkerHello:
+        return WorkerHello(
+            protocol=PROTOCOL,
+            version=__version__,
+            worker=self.id,
+            host=os.uname().nodename,
+            generation=self._generation,
+            providers=sorted(self._providers),
+            terminals=list(self.terminals),
+        )
+
+    # Requests
+
+    async def perform(self, request: Request) -> Object:
+        """
+        Do what is asked and return its result.
+
+        Raises:
+            DeniedError: With one sentence that says why it was not done.
+        """
+        match request:
+            case Spawn():
+                self._spawn(request)
+            case Inspect(terminal=terminal_id):
+                return self._inspect(self._find(terminal_id))
+            case Signal(terminal=terminal_id, signal=name):
+                self._find(terminal_id).process.signal(name)
+            case CloseTerminal(terminal=terminal_id):
+                await self._close(terminal_id)
+            case Freeze(terminal=terminal_id):
+                self._find(terminal_id).freeze()
+            case Thaw(terminal=terminal_id):
+                self._find(terminal_id).thaw()
+            case Scan() | Cancel():
+                self._scans.perform(request)
+        return {}
+
+    def _find(self, terminal_id: str) -> Terminal:
+        terminal = self.terminals.get(terminal_id)
+        if terminal is None:
+            raise DeniedError(
+                "not-found", f'There is no terminal "{terminal_id}" here.'
+            )
+        return terminal
+
+    def _spawn(self, request: Spawn) -> None:
+        there = self.terminals.get(request.terminal)
+        if there is not None and there.state != "exited":
+            return
+        if len(self.terminals) >= MAX_TERMINALS:
+            raise DeniedError("busy", f"{MAX_TERMINALS} terminals are open here.")
+        name, _, place = request.target.partition(":")
+        provider = self._providers.get(name)
+        if provider is None:
+            here = ", ".join(sorted(self._providers))
+            raise DeniedError(
+                "no-provider",
+                f'No provider "{name}" on worker {self.id}. Here: {here}.',
+            )
+        opening = Opening(
+            terminal=request.terminal,
+            place=place,
+            command=request.command,
+            cwd=request.cwd,
+            cols=request.cols,
+            rows=request.rows,
+            runtime=self._runtime,
+        )
+        process = provider.open(opening)
+        self._forget(request.terminal)
+        self._hold(
+            Terminal(
+                request.terminal, process, request.cols, request.rows, self._painting
+            )
+        )
+
+    def _hold(self, terminal: Terminal) -> None:
+        self.terminals[terminal.id] = terminal
+        dialer = Dialer(self._source, "terminal", terminal.id, TerminalLink(terminal))
+        self._tasks_of[terminal.id] = [
+            self._tasks.create_task(terminal.run()),
+            self._tasks.create_task(dialer.run()),
+        ]
+        logger.info("%s: opened", terminal.id)
+        exited = [t.id for t in self.terminals.values() if t.state == "exited"]
+        for terminal_id in exited[:-KEEP_EXITED]:
+            self._forget(terminal_id)
+
+    def _forget(self, terminal_id: str) -> None:
+        self.terminals.pop(terminal_id, None)
+        for task in self._tasks_of.pop(terminal_id, []):
+            task.cancel()
+
+    def _inspect(self, terminal: Terminal) -> Object:
+        job = terminal.foreground()
+        return {
+            "foreground": job._asdict() if job else None,
+            "state": terminal.state,
+            "cols": terminal.stream.size.cols,
+            "rows": terminal.stream.size.rows,
+        }
+
+    async def _close(self, terminal_id: str) -> None:
+        terminal = self._find(terminal_id)
+        await terminal.process.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await terminal.wait_told_exit()
+        if self.terminals.get(terminal_id) is terminal:
+            self._forget(terminal_id)
+            logger.info("%s: closed", terminal_id)

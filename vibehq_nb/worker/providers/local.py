@@ -1,0 +1,101 @@
+"""Terminals on this host: the user's own shell, or a command."""
+
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from vibehq_nb.core.errors import DeniedError
+from vibehq_nb.worker import shell_integration
+from vibehq_nb.worker.providers.port import Opening
+from vibehq_nb.worker.pty import Pty, explain
+
+SHELLS = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "mksh", "ash"})
+PREFERRED = frozenset({"bash", "zsh", "fish", "sh"})
+
+_SECRET = re.compile(r"VIBEHQ_.*(KEY|TOKEN|SECRET|TICKET)")
+
+
+class LocalProvider:
+    """Opens terminals on this host."""
+
+    name = "local"
+
+    def open(self, opening: Opening) -> Pty:
+        """
+        Start the command, or the user's shell with marks around its commands.
+
+        Raises:
+            DeniedError: ``no-folder`` or ``no-command``, with what is wrong.
+        """
+        if opening.place:
+            raise DeniedError(
+                "no-provider",
+                f'"local:{opening.place}" names no place. Use "local".',
+            )
+        env = child_environment(os.environ, opening.terminal)
+        cwd = _folder(opening.cwd)
+        if opening.command is None:
+            command = shell_integration.command_for(default_shell(), opening.runtime)
+        else:
+            command = _checked(opening.command, cwd, env)
+        try:
+            return Pty(
+                command,
+                env,
+                cwd,
+                opening.cols,
+                opening.rows,
+                is_shell=Path(command[0]).name in SHELLS,
+            )
+        except OSError as error:
+            raise DeniedError("no-command", explain(error, command[0])) from None
+
+
+def default_shell() -> str:
+    """Return the path of the user's shell, else of bash, else of sh."""
+    shell = os.environ.get("SHELL", "")
+    if Path(shell).name in PREFERRED and os.access(shell, os.X_OK):
+        return shell
+    return "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+
+
+def child_environment(parent: Mapping[str, str], terminal: str) -> dict[str, str]:
+    """Return what a terminal's program sees: *parent* without our secrets."""
+    env = {name: text for name, text in parent.items() if not _SECRET.match(name)}
+    env.update(TERM="xterm-256color", COLORTERM="truecolor", VIBEHQ_TERMINAL=terminal)
+    env.setdefault("LANG", "C.UTF-8")
+    for name in ("COLUMNS", "LINES", "TMUX", "STY"):  # another terminal's
+        env.pop(name, None)
+    return env
+
+
+def _folder(cwd: str | None) -> str:
+    folder = Path(cwd).expanduser() if cwd else _home()
+    if folder.is_dir():
+        return str(folder)
+    if cwd:
+        raise DeniedError("no-folder", f'There is no folder "{cwd}".')
+    return "/"
+
+
+def _home() -> Path:
+    home = os.environ.get("HOME")
+    return Path(home or pwd.getpwuid(os.getuid()).pw_dir)
+
+
+def _checked(command: list[str], cwd: str, env: Mapping[str, str]) -> list[str]:
+    program = command[0] if command else ""
+    if not program:
+        raise DeniedError("no-command", "The command is empty.")
+    if any("\0" in word for word in command):
+        raise DeniedError("no-command", "The command holds a NUL character.")
+    if "/" in program:
+        found = os.access(Path(cwd, program), os.X_OK)
+    else:
+        found = shutil.which(program, path=env.get("PATH")) is not None
+    if not found:
+        raise DeniedError("no-command", f'There is no program "{program}".')
+    return command

@@ -1,0 +1,171 @@
+"""One terminal: its process, its bytes, its screen, its input. Knows no link."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Literal
+
+from vibehq_nb.client.screen import make_screen
+from vibehq_nb.core.input_ledger import InputLedger
+from vibehq_nb.core.screen import Screen
+from vibehq_nb.core.stream import RING_BYTES, ByteStream
+from vibehq_nb.worker.painter import BEHIND_BYTES, Painted, Painter
+from vibehq_nb.worker.providers.port import Exit, Foreground, Process
+
+UNSENT_BYTES = RING_BYTES // 2
+"""With more than this not sent to a room that is there, the program has to wait."""
+
+
+class Terminal:
+    """
+    One life of a terminal, from its spawn until it is closed.
+
+    It reads on while no room is there (the ring drops its oldest), and stops reading
+    while the screen is 4 MiB behind, while a link shakes hands, and while a room that
+    is there has not taken more than half the ring.
+    """
+
+    def __init__(
+        self,
+        terminal_id: str,
+        process: Process,
+        cols: int,
+        rows: int,
+        executor: Executor,
+        make: Callable[[int, int], Screen] = make_screen,
+    ) -> None:
+        """Hold *process*, whose size is *cols* by *rows*."""
+        self.id = terminal_id
+        self.epoch = secrets.token_hex(8)
+        self.process = process
+        self.stream = ByteStream(cols, rows)
+        self.ledger = InputLedger()
+        self.exit: Exit | None = None
+        self.is_frozen = False
+        self.painter = Painter(
+            self.stream, make(cols, rows), executor, self._on_progress
+        )
+        self._sent: int | None = None
+        self._is_shaking_hands = False
+        self._has_told_exit = asyncio.Event()
+        self._on_change: Callable[[], None] = _ignore
+
+    @property
+    def state(self) -> Literal["running", "exited", "frozen"]:
+        """What the process does."""
+        if self.exit is not None:
+            return "exited"
+        return "frozen" if self.is_frozen else "running"
+
+    async def run(self) -> None:
+        """Read the process and paint its screen until cancelled."""
+        self.process.start(self._on_output, self._on_exit)
+        await self.painter.run()
+
+    # What the process says
+
+    def _on_output(self, output: bytes) -> None:
+        self.stream.append(output)
+        self.painter.wake()
+        self.update_reading()
+        self._on_change()
+
+    def _on_exit(self, ended: Exit) -> None:
+        self.exit = ended
+        self._on_change()
+
+    def _on_progress(self) -> None:
+        self.update_reading()
+        self._on_change()
+
+    # What the room wants
+
+    def take_input(self, session: str, offset: int, keys: bytes) -> int:
+        """
+        Type what is new of *keys*, and return how much of *session* was typed so far.
+
+        Nothing is typed when bytes before *offset* are missing, when the queue is
+        full, or when the terminal is not running.
+        """
+        fresh = self.ledger.fresh(session, offset, keys)
+        if fresh and self.state == "running" and self.process.write(fresh):
+            return self.ledger.take(session, len(fresh))
+        return self.ledger.taken(session)
+
+    def resize(self, cols: int, rows: int) -> None:
+        """Set the size from the head of the stream on."""
+        if self.stream.resize(cols, rows):
+            self.process.resize(cols, rows)
+            self.painter.wake()
+            self._on_change()
+
+    async def keyframe(self) -> Painted:
+        """Return a keyframe at or before the head."""
+        return await self.painter.keyframe()
+
+    def foreground(self) -> Foreground | None:
+        """Return the job that reads the keyboard, if any."""
+        return None if self.exit is not None else self.process.foreground()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job other than the shell at its prompt runs in front."""
+        job = self.foreground()
+        return job is not None and not job.is_shell
+
+    def freeze(self) -> None:
+        """Stop its processes; keys are refused until the thaw."""
+        self.process.freeze()
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        """Let its processes go on."""
+        self.process.thaw()
+        self.is_frozen = False
+
+    # What the link tells
+
+    def attach(self, on_change: Callable[[], None]) -> None:
+        """Call *on_change* at every change; hold still until ``sent`` is known."""
+        self._on_change = on_change
+        self._is_shaking_hands = True
+        self.update_reading()
+
+    def note_sent(self, offset: int) -> None:
+        """Note that the room that is there was sent everything up to *offset*."""
+        self._sent = offset
+        self._is_shaking_hands = False
+        self.update_reading()
+
+    def note_told_exit(self) -> None:
+        """Note that a room was told of the exit."""
+        self._has_told_exit.set()
+
+    async def wait_told_exit(self) -> None:
+        """Wait until a room that is there was told of the exit."""
+        if self._sent is not None:
+            await self._has_told_exit.wait()
+
+    def detach(self) -> None:
+        """Note that no room is there."""
+        self._on_change = _ignore
+        self._sent = None
+        self._is_shaking_hands = False
+        self.update_reading()
+
+    def update_reading(self) -> None:
+        """Read or wait, as the screen and the room can take it."""
+        if self._must_wait():
+            self.process.pause()
+        else:
+            self.process.resume()
+
+    def _must_wait(self) -> bool:
+        if self._is_shaking_hands or self.painter.behind > BEHIND_BYTES:
+            return True
+        return self._sent is not None and self.stream.head - self._sent > UNSENT_BYTES
+
+
+def _ignore() -> None:
+    pass

@@ -1,0 +1,273 @@
+"""The socket between one terminal and its room, while it is up."""
+
+import asyncio
+import logging
+
+from websockets.asyncio.client import ClientConnection
+
+from vibehq_nb.core.codec import Decoder, encode
+from vibehq_nb.core.credit import Credit
+from vibehq_nb.core.errors import DecodeError, UsageError
+from vibehq_nb.core.messages import (
+    PROTOCOL,
+    TO_WORKER,
+    Ack,
+    Error,
+    Exited,
+    Hello,
+    InputAck,
+    InputFrom,
+    Keyframe,
+    Message,
+    Resize,
+    Resized,
+    Since,
+    TerminalSnapshot,
+    Title,
+)
+from vibehq_nb.worker.dial import closing_group
+from vibehq_nb.worker.painter import Painted
+from vibehq_nb.worker.terminal import Terminal
+
+logger = logging.getLogger(__name__)
+
+DECODER = Decoder(TO_WORKER["terminal"])
+FRAME_BYTES = 64 * 1024
+HANDSHAKE_SECONDS = 10.0
+MAX_TITLE = 1024
+
+
+class TerminalLink:
+    """
+    Sends a terminal's stream from where the room asks, and takes its input.
+
+    Sizes are sent exactly at their offset, a keyframe only when all before it was
+    sent, the exit after the last byte.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        """Serve *terminal*; one connection at a time."""
+        self._terminal = terminal
+
+    async def serve(self, connection: ClientConnection) -> None:
+        """Talk until the connection ends."""
+        await _Conversation(self._terminal, connection).run()
+
+
+class _Conversation:
+    """What is true for one connection only."""
+
+    def __init__(self, terminal: Terminal, connection: ClientConnection) -> None:
+        self._terminal = terminal
+        self._stream = terminal.stream
+        self._connection = connection
+        self._wake = asyncio.Event()
+        self._credit = Credit(0)
+        self._announced = (0, 0)
+        self._title = ""
+        self._has_told_exit = False
+        self._acks: dict[str, int] = {}  # by session, of which the ledger keeps 256
+        self._keyframe: asyncio.Task[Painted] | None = None
+        self._input: InputFrom | None = None
+
+    async def run(self) -> None:
+        self._terminal.attach(self._wake.set)
+        try:
+            await self._send(self._hello())
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                offset = await self._receive_since()
+            self._begin(offset)
+            await self._talk()
+        finally:
+            self._terminal.detach()
+
+    def _hello(self) -> Hello:
+        terminal, stream = self._terminal, self._stream
+        self._announced = (stream.size.cols, stream.size.rows)
+        ended = terminal.exit
+        return Hello(
+            protocol=PROTOCOL,
+            epoch=terminal.epoch,
+            oldest=stream.oldest,
+            offset=stream.head,
+            cols=stream.size.cols,
+            rows=stream.size.rows,
+            state=terminal.state,
+            screen=terminal.painter.kind,
+            inputs=terminal.ledger.counts(),
+            code=ended.code if ended else None,
+            signal=ended.signal if ended else None,
+        )
+
+    async def _receive_since(self) -> int:
+        async for frame in self._connection:
+            match self._decode(frame):
+                case Since(offset=offset):
+                    return offset
+                case Error() as error:
+                    self._log(error)
+                case _:
+                    pass  # ``connected``; the rest comes after ``since``
+        raise UsageError("the room closed the link before it asked for anything")
+
+    def _begin(self, offset: int) -> None:
+        if not self._stream.holds(offset):
+            offset = self._stream.oldest
+        self._credit = Credit(offset)
+        self._terminal.note_sent(offset)
+        self._wake.set()
+
+    async def _talk(self) -> None:
+        async with closing_group() as tasks:
+            sending = tasks.create_task(self._send_all())
+            await self._receive_all(tasks)
+            sending.cancel()
+            if self._keyframe is not None:
+                self._keyframe.cancel()
+
+    # Down
+
+    async def _receive_all(self, tasks: asyncio.TaskGroup) -> None:
+        async for frame in self._connection:
+            if isinstance(frame, bytes):
+                self._receive_input(frame)
+            elif (message := self._decode(frame)) is not None:
+                self._receive(message, tasks)
+
+    def _decode(self, frame: str | bytes) -> Message | None:
+        if isinstance(frame, bytes):
+            return None
+        try:
+            return DECODER.decode(frame)
+        except DecodeError as error:
+            logger.warning("%s: %s", self._terminal.id, error.reason)
+            return None
+
+    def _receive(self, message: Message, tasks: asyncio.TaskGroup) -> None:
+        match message:
+            case InputFrom():
+                self._input = message
+            case Ack(offset=offset):
+                self._credit.acknowledge(offset)
+                self._wake.set()
+            case Keyframe():
+                self._ask_keyframe(tasks)
+            case Resize(cols=cols, rows=rows):
+                self._terminal.resize(cols, rows)
+            case Error():
+                self._log(message)
+            case _:
+                pass
+
+    def _receive_input(self, keys: bytes) -> None:
+        announced, self._input = self._input, None
+        if announced is None:
+            logger.warning("%s: input of nobody was dropped", self._terminal.id)
+            return
+        taken = self._terminal.take_input(announced.session, announced.offset, keys)
+        self._acks[announced.session] = taken
+        self._wake.set()
+
+    def _ask_keyframe(self, tasks: asyncio.TaskGroup) -> None:
+        if self._keyframe is None:  # one is enough for all that ask meanwhile
+            self._keyframe = tasks.create_task(self._terminal.keyframe())
+            self._keyframe.add_done_callback(lambda _task: self._wake.set())
+
+    def _log(self, error: Error) -> None:
+        logger.warning("%s: %s: %s", self._terminal.id, error.code, error.message)
+
+    # Up
+
+    async def _send_all(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while await self._send_next():
+                pass
+
+    async def _send_next(self) -> bool:
+        """Send what is due next; False when there is nothing to send now."""
+        return (
+            await self._send_acks()
+            or await self._send_title()
+            or await self._send_size()
+            or await self._send_keyframe()
+            or await self._send_output()
+            or await self._send_exit()
+        )
+
+    async def _send_acks(self) -> bool:
+        if not self._acks:
+            return False
+        acks, self._acks = self._acks, {}
+        for session, taken in acks.items():
+            await self._send(InputAck(session=session, offset=taken))
+        return True
+
+    async def _send_title(self) -> bool:
+        title = self._terminal.painter.title
+        if title == self._title:
+            return False
+        self._title = title
+        await self._send(Title(text=title[:MAX_TITLE]))
+        return True
+
+    async def _send_size(self) -> bool:
+        at = self._credit.sent
+        size = self._stream.size_at(at)
+        if (size.cols, size.rows) == self._announced:
+            return False
+        self._announced = (size.cols, size.rows)
+        await self._send(Resized(cols=size.cols, rows=size.rows, offset=at))
+        return True
+
+    async def _send_keyframe(self) -> bool:
+        task = self._keyframe
+        if task is None or not task.done():
+            return False
+        painted = task.result()
+        if painted.offset > self._credit.sent:
+            return False
+        self._keyframe = None
+        await self._send(
+            TerminalSnapshot(
+                epoch=self._terminal.epoch,
+                offset=painted.offset,
+                cols=painted.cols,
+                rows=painted.rows,
+                bytes=len(painted.frame),
+            )
+        )
+        for start in range(0, len(painted.frame), FRAME_BYTES):
+            await self._connection.send(painted.frame[start : start + FRAME_BYTES])
+        return True
+
+    async def _send_output(self) -> bool:
+        at = self._credit.sent
+        limit = min(self._credit.left, FRAME_BYTES)
+        change = self._stream.next_size(at)
+        if change is not None:
+            limit = min(limit, change.offset - at)
+        output = self._stream.since(at, limit)
+        if not output:
+            return False
+        self._credit.spend(len(output))
+        await self._connection.send(output)
+        self._terminal.note_sent(self._credit.sent)
+        return True
+
+    async def _send_exit(self) -> bool:
+        ended = self._terminal.exit
+        if ended is None or self._has_told_exit:
+            return False
+        if self._credit.sent < self._stream.head:
+            return False
+        self._has_told_exit = True
+        await self._send(
+            Exited(offset=self._stream.head, code=ended.code, signal=ended.signal)
+        )
+        self._terminal.note_told_exit()
+        return True
+
+    async def _send(self, message: Message) -> None:
+        await self._connection.send(encode(message).decode())
