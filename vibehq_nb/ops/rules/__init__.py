@@ -1,0 +1,1 @@
+"""One module per kind: its probe, its pure detectors and its rule table."""
