@@ -1,0 +1,99 @@
+"""A notebook open in JupyterLab, driven as a person drives it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Locator, Page
+
+KERNEL_IS_IDLE = """() => {
+  const panel = window.jupyterapp?.shell.currentWidget;
+  const kernel = panel?.sessionContext?.session?.kernel;
+  return kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';
+}"""
+
+TERMINAL_TEXT = """() => {
+  const [terminal] = [...(window.__vibehq?.terminals ?? new Map()).values()];
+  return terminal ? terminal.text() : '';
+}"""
+
+
+class NotebookPage:
+    """One notebook in one browser tab."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def wait_for_kernel(self) -> None:
+        """Wait for the kernel itself: the status bar says idle before there is one."""
+        self.page.wait_for_function(KERNEL_IS_IDLE, timeout=60_000)
+
+    def command(self, name: str) -> None:
+        """Run a JupyterLab command without waiting for its end."""
+        self.page.evaluate(f"() => void window.jupyterapp.commands.execute('{name}')")
+
+    def run_all(self) -> None:
+        self.command("notebook:run-all-cells")
+
+    def cell(self, text: str) -> int:
+        """Return the index of the code cell whose source holds *text*."""
+        script = """(text) => {
+          const cells = window.jupyterapp.shell.currentWidget.content.widgets;
+          return cells.findIndex(cell => cell.model.type === 'code'
+            && cell.model.sharedModel.getSource().includes(text));
+        }"""
+        index = int(self.page.evaluate(script, text))
+        assert index >= 0, f"no code cell holds {text!r}"
+        return index
+
+    def run_cell(self, index: int) -> None:
+        """Select a cell and run it."""
+        script = """(index) => {
+          const panel = window.jupyterapp.shell.currentWidget;
+          panel.content.deselectAll();
+          panel.content.activeCellIndex = index;
+        }"""
+        self.page.evaluate(script, index)
+        self.command("notebook:run-cell")
+
+    def outputs(self, index: int) -> list[dict[str, Any]]:
+        """Return a cell's outputs as the notebook file would hold them."""
+        script = """(index) => {
+          const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
+          return cell.model.sharedModel.getOutputs?.() ?? [];
+        }"""
+        return list(self.page.evaluate(script, index))
+
+    def is_done(self, index: int) -> bool:
+        """Tell whether a cell has run to its end."""
+        script = """(index) => {
+          const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
+          return cell.model.sharedModel.execution_count !== null
+            && cell.model.executionState !== 'running';
+        }"""
+        return bool(self.page.evaluate(script, index))
+
+    @property
+    def terminal(self) -> Locator:
+        """The first terminal view."""
+        return self.page.locator('[data-vhq="terminal"]').first
+
+    def terminal_text(self) -> str:
+        """Return what the terminal holds, scrollback included."""
+        return str(self.page.evaluate(TERMINAL_TEXT))
+
+    def type(self, text: str) -> None:
+        """Click into the terminal and type."""
+        self.terminal.locator(".xterm-screen").click()
+        self.page.keyboard.type(text)
+        self.page.keyboard.press("Enter")
+
+    def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+        """Wait until *condition* holds and return it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = condition()
+            if found:
+                return found
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"not within {seconds} s: {self.terminal_text()[-2000:]}")
