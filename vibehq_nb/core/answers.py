@@ -3,8 +3,19 @@
 from collections import OrderedDict
 from typing import Any
 
+from vibehq_nb.core.messages import Message
+
 IDS_KEPT = 256
 SENDERS_KEPT = 1000
+
+
+class Answered(Message, tag="_answered"):
+    """Internal entry: a client's message with this id led to that offset."""
+
+    sender: str
+    message_id: str
+    result: int
+    offset: int = 0
 
 
 class Answers:

@@ -166,5 +166,5 @@ class Decoder:
 
 
 def _without_content(text: str) -> str:
-    """Keep msgspec's path and expectation, which never hold the value itself."""
-    return text.replace("Object contains unknown field", "there is an unknown field")
+    """Keep msgspec's path and expectation; an unknown field's name is the sender's."""
+    return "there is an unknown field" if "unknown field" in text else text

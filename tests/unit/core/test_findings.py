@@ -61,7 +61,8 @@ def test_severities_are_ordered_by_rank_and_not_by_letter() -> None:
     assert sorted(reversed(Severity)) == ["info", "low", "medium", "high", "critical"]
     assert Severity.HIGH > Severity.LOW
     assert Severity.CRITICAL >= "critical"
-    assert Severity.INFO < "low" <= Severity.LOW
+    assert Severity.INFO < "low"
+    assert Severity.INFO <= Severity.LOW
 
 
 def test_every_severity_has_a_name_in_each_standard() -> None:

@@ -62,11 +62,12 @@ def test_golden_message_decodes_and_encodes_to_itself(name: str) -> None:
 def test_golden_message_names_every_field(name: str) -> None:
     message = golden(name)["message"]
 
-    wanted = {field.encode_name for field in msgspec.structs.fields(MESSAGE_TYPES[name])}
+    wanted = {
+        field.encode_name for field in msgspec.structs.fields(MESSAGE_TYPES[name])
+    }
 
     optional = {"id", "session"} & (wanted - set(message))
     assert set(message) - {"type"} == wanted - optional
-
 
 
 @pytest.mark.parametrize("table", [UPSTREAM, FROM_WORKER])

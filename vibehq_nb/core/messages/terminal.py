@@ -1,0 +1,76 @@
+"""Messages between a terminal room and its viewers."""
+
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from vibehq_nb.core.messages.base import Cells, Count, Message, Text
+
+
+class Ack(Message):
+    """Bytes up to this offset are parsed (viewer) or taken (room to worker)."""
+
+    offset: Count
+
+
+class InputAck(Message):
+    """Keystrokes of a session up to this count are in the terminal's queue."""
+
+    offset: Count
+    session: str | UnsetType = UNSET
+    """Which input session; set between worker and room only."""
+
+
+class Resize(Message):
+    """Ask for a size, in character cells."""
+
+    cols: Cells
+    rows: Cells
+
+
+class Resized(Message):
+    """From this offset on, output is meant for this size."""
+
+    cols: Cells
+    rows: Cells
+    offset: Count
+
+
+class TakeWriter(Message, tag="writer"):
+    """Take the input lease, or give it back."""
+
+    action: Literal["take", "give"]
+
+
+class Writer(Message):
+    """Who holds the input lease; null when it is free."""
+
+    user: str | None
+    idle_seconds: float = 0.0
+
+
+class Title(Message):
+    """The terminal's title as its program set it."""
+
+    text: Text
+
+
+class Exited(Message):
+    """The shell ended; the offset is the end of its output."""
+
+    offset: Count
+    code: int | None = None
+    signal: str | None = None
+
+
+class ContainerConnected(Message):
+    """The worker that holds this terminal is there."""
+
+    worker: str
+
+
+class ContainerDisconnected(Message):
+    """The worker that holds this terminal is away; its shell may well run on."""
+
+    worker: str
+    reason: str
