@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,13 +17,13 @@ from tornado.httputil import (
     ParseMultipartConfig,
     set_parse_body_config,
 )
-from tornado.netutil import bind_sockets
 
 from vibehq_server import __version__
 from vibehq_server.auth.authenticator import Keys, local_user
 from vibehq_server.auth.origins import AllowList
 from vibehq_server.auth.standalone import StandaloneAuthenticator
 from vibehq_server.auth.store import AuthStore
+from vibehq_server.auth.sweep import keep_sweeping
 from vibehq_server.context import ServerContext
 from vibehq_server.endpoint import Endpoint, load_keys, take_folder, write_endpoint
 from vibehq_server.handlers import NotFoundHandler, log_request
@@ -63,7 +64,7 @@ class RunningServer:
     keys: Keys
     _http: HTTPServer
     _held: ExitStack
-    _worker: "asyncio.Task[None] | None" = None
+    _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
     _is_stopped: bool = field(default=False)
 
     def make_login_link(self) -> str:
@@ -77,8 +78,8 @@ class RunningServer:
         if self._is_stopped:
             return
         self._is_stopped = True
-        if self._worker is not None:
-            self._worker.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._http.stop()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -106,10 +107,12 @@ async def start(
     """
     settings.check()
     chosen = _parties(settings) if parties is None else dict(parties)
+    tls = _tls(settings)
     with ExitStack() as held:
         held.enter_context(take_folder(settings.data))
-        sockets = _bind(settings)
-        port = int(sockets[0].getsockname()[1])
+        listening = _bind(settings)
+        held.callback(listening.close)
+        port = int(listening.getsockname()[1])
         keys = load_keys(settings.data)
         store = AuthStore(settings.data / "auth.sqlite3")
         held.callback(store.close)
@@ -127,14 +130,14 @@ async def start(
             version=__version__,
         )
         context = ServerContext(hub, settings, auth)
-        http = _serve(context)
-        http.add_sockets(sockets)
+        http = _serve(context, tls)
+        http.add_socket(listening)
         url = _url(settings, port)
         write_endpoint(settings.data, Endpoint(url, keys, os.getpid()))
-        worker = None
+        tasks = [asyncio.create_task(keep_sweeping(hub, store))]
         if settings.with_worker:
-            worker = asyncio.create_task(LocalWorker(settings.data).keep())
-        return RunningServer(url, port, context, keys, http, held.pop_all(), worker)
+            tasks.append(asyncio.create_task(LocalWorker(settings.data).keep()))
+        return RunningServer(url, port, context, keys, http, held.pop_all(), tasks)
 
 
 def _parties(settings: Settings) -> dict[str, type[Room]]:
@@ -144,9 +147,12 @@ def _parties(settings: Settings) -> dict[str, type[Room]]:
     return load_parties(settings.rooms)
 
 
-def _bind(settings: Settings) -> list[Any]:
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return bind_sockets(settings.port, settings.host)
+        bound = socket.create_server((settings.host, settings.port), family=family)
+        bound.setblocking(False)
+        return bound
     except OSError as error:
         raise StartError(
             f"port {settings.port} on {settings.host} cannot be had: {error.strerror}"
@@ -179,8 +185,7 @@ def _url(settings: Settings, port: int) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _serve(context: ServerContext) -> HTTPServer:
-    settings = context.settings
+def _serve(context: ServerContext, tls: ssl.SSLContext | None) -> HTTPServer:
     # No handler takes a form with files, so none is parsed.
     set_parse_body_config(
         ParseBodyConfig(multipart=ParseMultipartConfig(enabled=False))
@@ -194,8 +199,8 @@ def _serve(context: ServerContext) -> HTTPServer:
     )
     return HTTPServer(
         application,
-        ssl_options=_tls(settings),
-        xheaders=settings.behind_proxy,
+        ssl_options=tls,
+        xheaders=context.settings.behind_proxy,
         **SERVER_LIMITS,
     )
 

@@ -115,7 +115,14 @@ class Appender:
                 await self._lose(error)
                 return
             if not self._waiting:
-                await self._after_batch()
+                await self._rest()
+
+    async def _rest(self) -> None:
+        try:
+            await self._after_batch()
+        except Exception:
+            # A state that is not saved costs a longer start, and nothing else.
+            logger.exception("%s: the state could not be saved", self._key)
 
     def _stored(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

@@ -15,6 +15,7 @@ from vibehq_server import __version__
 from vibehq_server.auth.authenticator import local_user
 from vibehq_server.auth.embedded import EmbeddedAuthenticator
 from vibehq_server.auth.store import AuthStore
+from vibehq_server.auth.sweep import keep_sweeping
 from vibehq_server.context import ServerContext
 from vibehq_server.endpoint import (
     Endpoint,
@@ -64,7 +65,7 @@ class VibeExtension(ExtensionApp):
         """Take the data folder and put the parts together."""
         serverapp: Any = self.serverapp
         self._held = ExitStack()
-        self._keeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         wanted = Path(self.data) if self.data else default_data("embedded")
         lock = self._held.enter_context(take_free_folder(wanted))
         if lock.folder != wanted:
@@ -109,15 +110,16 @@ class VibeExtension(ExtensionApp):
         folder = self._context.settings.data
         url = f"{_local_url(serverapp)}{self._context.base_path}"
         write_endpoint(folder, Endpoint(url, self._keys, os.getpid()))
+        sweeping = keep_sweeping(self._context.hub, self._context.auth.store)
+        self._tasks.append(asyncio.create_task(sweeping))
         if self.with_worker:
-            self._worker = LocalWorker(folder)
-            self._keeper = asyncio.create_task(self._worker.keep())
+            self._tasks.append(asyncio.create_task(LocalWorker(folder).keep()))
         self.log.info("vibehq is at %s/ with its data in %s", url, folder)
 
     async def stop_extension(self) -> None:
         """Tell clients to come back, store what is queued, say what still runs."""
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for task in self._tasks:
+            task.cancel()
         hub = self._context.hub
         online = hub.directory.online()
         running = [

@@ -1,16 +1,19 @@
 """The worker on this host: started in a session of its own, and again if it dies."""
 
 import asyncio
+import fcntl
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from vibehq_nb.core.backoff import reconnect_delay
 
 logger = logging.getLogger(__name__)
 
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 1.0
 MAX_RESTARTS = 8
 STEADY_SECONDS = 60.0
 
@@ -19,53 +22,64 @@ class LocalWorker:
     """
     Keeps one worker running for a data folder.
 
-    A worker that runs already keeps ``worker.lock``; the one started here then leaves
-    with code 0 and the other is adopted. The worker outlives this server on purpose:
-    a restart of the server ends no shell.
+    A worker that runs already holds ``worker.lock`` and is adopted. The worker
+    outlives this server on purpose: a restart of the server ends no shell.
     """
+
+    _started: ClassVar[list["subprocess.Popen[bytes]"]] = []
+    """Kept while they run: one that is dropped unwaited would stay a zombie."""
 
     def __init__(self, data: Path) -> None:
         """Serve the server whose ``endpoint.json`` lies in *data*."""
         self._data = data
-        self._process: subprocess.Popen[bytes] | None = None
 
     async def keep(self) -> None:
-        """Start the worker and look after it; ends with the task, the worker stays."""
-        restarts = 0
-        while restarts <= MAX_RESTARTS:
-            started = asyncio.get_running_loop().time()
+        """Look after the worker; ends with the task, the worker stays."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while failures <= MAX_RESTARTS:
+            # A worker of another parent can be neither waited for nor listened to.
+            while self._is_held():  # noqa: ASYNC110
+                await asyncio.sleep(CHECK_SECONDS)
+            started = loop.time()
             process = self._start()
             # Neither asyncio's own subprocess, which is killed with its loop, nor a
             # waiting thread, which cannot be cancelled.
             while (code := process.poll()) is None:  # noqa: ASYNC110
                 await asyncio.sleep(CHECK_SECONDS)
-            if code == 0:
-                # Another one holds the lock, or it left by itself after long idling.
-                await asyncio.sleep(STEADY_SECONDS)
-                continue
-            held = asyncio.get_running_loop().time() - started >= STEADY_SECONDS
-            restarts = 1 if held else restarts + 1
+            was_steady = loop.time() - started >= STEADY_SECONDS
+            failures = 1 if was_steady else failures + 1
             logger.warning("the local worker ended with code %d", code)
-            await asyncio.sleep(reconnect_delay(restarts, 0.0))
+            await asyncio.sleep(reconnect_delay(failures, 0.0, minimum=0.5))
         logger.error(
             "the local worker fails again and again; see %s", self._data / "worker.log"
         )
+
+    def _is_held(self) -> bool:
+        """Tell whether a worker of another start is there."""
+        descriptor = os.open(
+            self._data / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def _start(self) -> "subprocess.Popen[bytes]":
         log = self._data / "worker.log"
         log.touch(mode=0o600)
         command = [sys.executable, "-m", "vibehq_nb.worker", "--data", str(self._data)]
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        return self._process
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process started here runs."""
-        return self._process is not None and self._process.poll() is None
+        self._started[:] = [one for one in self._started if one.poll() is None]
+        self._started.append(process)
+        return process

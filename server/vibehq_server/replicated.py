@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from vibehq_nb.core.answers import Answers
+from vibehq_nb.core.answers import Answered, Answers
 from vibehq_nb.core.codec import Decoder, encode
 from vibehq_nb.core.errors import DecodeError, DeniedError, GapError, NotStoredError
 from vibehq_nb.core.ids import RoomKey, decode_position
@@ -46,15 +46,6 @@ logger = logging.getLogger(__name__)
 SAVE_EVERY = 500
 MAX_REPLAY_ENTRIES = 50_000
 NOT_STORED = "This could not be stored, so nothing of it happened. Try again."
-
-
-class Answered(Message, tag="_answered"):
-    """Internal entry: a client's message with this id led to that offset."""
-
-    sender: str
-    message_id: str
-    result: int
-    offset: int = 0
 
 
 class ReplicatedRoom(Room):

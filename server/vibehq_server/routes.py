@@ -15,11 +15,12 @@ from vibehq_server.handlers import (
 )
 from vibehq_server.metrics import MetricsHandler
 from vibehq_server.pages import LoginHandler, LogoutHandler, PageHandler
+from vibehq_server.seed_routes import OpsBroadcastSocket, WorkerTerminalSocket
 from vibehq_server.socket_handler import RoomSocket
 from vibehq_server.static_files import (
     StaticHandler,
-    list_static_files,
     assets_folder,
+    list_static_files,
     static_folder,
 )
 
@@ -39,6 +40,7 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
         ("/api/rooms", rooms.RoomsHandler),
         (f"/api/rooms/{_ONE}/{_ONE}", rooms.RoomHandler),
         ("/api/workers", terminals.WorkersHandler),
+        (f"/api/workers/{_ONE}/terminal", WorkerTerminalSocket),
         ("/api/terminals", terminals.TerminalsHandler),
         (f"/api/terminals/{_ONE}", terminals.TerminalHandler),
         (
@@ -50,7 +52,7 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
         (f"/api/ops/scans/{_ONE}", ops.ScansHandler),
         ("/api/ops/issues", ops.IssuesHandler),
         (f"/api/ops/issues/{_ONE}/resolve", ops.ResolveHandler),
-        ("/api/ops/broadcast", ops.BroadcastHandler),
+        ("/api/ops/broadcast", OpsBroadcastSocket),
         ("/api/hil/requests", hil.RequestsHandler),
         (f"/api/hil/requests/{_ONE}", hil.RequestHandler),
         (f"/api/hil/requests/{_ONE}/response", hil.ResponseHandler),

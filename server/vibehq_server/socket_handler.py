@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 PING_SECONDS = 15.0
 PROBE_SECONDS = 5.0
-WORKER_MESSAGE_BYTES = 1024 * 1024
+WORKER_MESSAGE_BYTES = 2 * 1024 * 1024
 
 
 def split_path(path: str) -> tuple[str, str, str]:

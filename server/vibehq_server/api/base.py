@@ -100,7 +100,7 @@ class ApiHandler(VibeHandler):
             raise DecodeError(f"{name} is not a whole number")
         return min(int(text), most)
 
-    async def room(self, party: str, name: str) -> Any:
+    async def live_room(self, party: str, name: str) -> Any:
         """
         Return a room, started.
 

@@ -21,7 +21,7 @@ class RequestsHandler(ApiHandler):
     async def get(self) -> None:
         """List requests, the newest first."""
         self.require_read(HIL)
-        room = await self.room(*HIL)
+        room = await self.live_room(*HIL)
         status = self.query("status")
         limit = self.query_number("limit", 50)
         offset = self.query_number("offset", 0, 10**9)
@@ -32,7 +32,7 @@ class RequestsHandler(ApiHandler):
         """Ask for a decision on one exact action."""
         self.require_send(HIL, "hil-request")
         asked = self.decode_body(AskApproval)
-        room = await self.room(*HIL)
+        room = await self.live_room(*HIL)
         self.answer(await room.run(room.ask, self.identity, asked), 201)
 
 
@@ -42,7 +42,7 @@ class RequestHandler(ApiHandler):
     async def get(self, approval_id: str) -> None:
         """Tell one request as it stands."""
         self.require_read(HIL)
-        room = await self.room(*HIL)
+        room = await self.live_room(*HIL)
         self.answer(await room.run(room.get, approval_id))
 
 
@@ -64,7 +64,7 @@ class ResponseHandler(ApiHandler):
         self.require_send(HIL, "hil-decision")
         asked = self.decode_body(Answer)
         fields: dict[str, Any] = msgspec.structs.asdict(asked)
-        room = await self.room(*HIL)
+        room = await self.live_room(*HIL)
         decision = Decide(approval_id=approval_id, **fields)
         try:
             stored = await room.run(room.decide, self.identity, decision)
@@ -89,7 +89,7 @@ class UseHandler(ApiHandler):
         """Use an approval, once, for exactly its action."""
         self.require_send(HIL, "hil-request")
         asked = self.decode_body(Use)
-        room = await self.room(*HIL)
+        room = await self.live_room(*HIL)
         used = await room.run(
             room.consume, self.identity, approval_id, asked.action_digest
         )
@@ -111,6 +111,6 @@ class StatusHandler(ApiHandler):
         asked = self.decode_body(Status)
         if asked.status != "cancelled":
             raise DecodeError("the one status to set is cancelled")
-        room = await self.room(*HIL)
+        room = await self.live_room(*HIL)
         cancel = CancelApproval(approval_id=approval_id)
         self.answer(await room.run(room.cancel, self.identity, cancel))

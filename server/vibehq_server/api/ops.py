@@ -36,7 +36,7 @@ class ScanHandler(ApiHandler):
         self.require(Role.OPERATOR)
         asked = self.decode_body(AskScan)
         scope = asked.scope or asked.type or "incremental"
-        room = await self.room(*OPS)
+        room = await self.live_room(*OPS)
         scan_id = await room.run(
             room.scan,
             self.identity,
@@ -55,7 +55,7 @@ class ScansHandler(ApiHandler):
     async def get(self, scan_id: str = "") -> None:
         """List the last scans, or tell one."""
         self.require_read(OPS)
-        room = await self.room(*OPS)
+        room = await self.live_room(*OPS)
         if scan_id:
             self.answer(await room.run(room.scan_result, scan_id))
             return
@@ -69,7 +69,7 @@ class IssuesHandler(ApiHandler):
     async def get(self) -> None:
         """List findings, the worst first."""
         self.require_read(OPS)
-        room = await self.room(*OPS)
+        room = await self.live_room(*OPS)
         given: dict[str, Any] = {
             name: text
             for name in ("severity", "state")
@@ -94,7 +94,7 @@ class ResolveHandler(ApiHandler):
         self.require_room(OPS)
         self.require(Role.OPERATOR)
         asked = self.decode_body(Resolve)
-        room = await self.room(*OPS)
+        room = await self.live_room(*OPS)
         issue = await room.run(room.resolve, self.identity, issue_id, asked.note)
         self.answer(issue if issue is not None else {"id": issue_id})
 
@@ -102,12 +102,12 @@ class ResolveHandler(ApiHandler):
 class BroadcastHandler(ApiHandler):
     """``POST /api/ops/broadcast``."""
 
-    async def post(self) -> None:
+    async def post(self, *args: str, **kwargs: str) -> None:
         """Tell everybody of something."""
         self.require_send(OPS, "event")
         asked = self.decode_body(Emit)
         if asked.id is not UNSET:
             raise DecodeError("an id is for sockets; leave it out")
-        room = await self.room(*OPS)
+        room = await self.live_room(*OPS)
         offset = await room.run(room.emit, self.identity, asked.name, asked.data)
         self.answer({"offset": offset}, 202)

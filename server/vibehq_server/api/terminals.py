@@ -86,7 +86,7 @@ class TerminalsHandler(ApiHandler):
         terminal = f"{worker}:{asked.name}" if asked.name else worker
         key = self.context.hub.key("terminal", terminal)
         self.require_room(key)
-        room = await self.room("worker", worker)
+        room = await self.live_room("worker", worker)
         await room.request(
             Spawn(
                 id="",
@@ -128,7 +128,7 @@ class OneTerminalHandler(ApiHandler):
         return key
 
     async def _ask(self, terminal: str, message: Message) -> dict[str, Any]:
-        room = await self.room("worker", worker_of(terminal))
+        room = await self.live_room("worker", worker_of(terminal))
         result: dict[str, Any] = await room.request(message)
         return result
 
@@ -181,10 +181,10 @@ class TerminalActionHandler(OneTerminalHandler):
                 self.answer(await self._ask(key.name, signal))
             case "writer":
                 wanted = self.decode_body(AskWriter)
-                room = await self.room(*key)
+                room = await self.live_room(*key)
                 await room.run(room.set_writer, self.identity.user, wanted.action)
-                info = self.context.hub.directory.terminals[key.name]
-                self.answer({"writer": info.writer})
+                writer = room.lease.writer(self.context.hub.clock())
+                self.answer({"writer": writer})
             case "freeze":
                 freeze = Freeze(id="", terminal=key.name)
                 self.answer(await self._ask(key.name, freeze))

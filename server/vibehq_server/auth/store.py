@@ -26,6 +26,8 @@ from vibehq_server.identity import Identity, Kind
 IDLE_SECONDS = 8 * 3600.0
 SESSION_SECONDS = 24 * 3600.0
 TOUCH_SECONDS = 60.0
+GRANT_ID = "g-"
+SESSION_ID = "s-"
 MAX_GRANT_SECONDS = 30 * 86400.0
 
 _SCHEMA = """
@@ -137,7 +139,7 @@ class AuthStore:
         now = self._clock()
         expires = now + min(ttl, MAX_GRANT_SECONDS)
         grant = Grant(
-            make_id("g-"),
+            make_id(GRANT_ID),
             digest(token),
             user,
             frozenset(roles),
@@ -202,7 +204,7 @@ class AuthStore:
         now = self._clock()
         session = Session(
             digest(cookie),
-            make_id("s-"),
+            make_id(SESSION_ID),
             user,
             frozenset(roles),
             tuple(rooms),
@@ -230,6 +232,17 @@ class AuthStore:
             self._sessions[session.hash] = session
             self._write("UPDATE sessions SET seen=? WHERE hash=?", (now, session.hash))
         return session
+
+    def live_ids(self) -> frozenset[str]:
+        """Return the ids of the grants and sessions that still open something."""
+        now = self._clock()
+        grants = {grant.id for grant in self.grants()}
+        sessions = {
+            session.id
+            for session in self._sessions.values()
+            if session.is_live(now) and session.grant_id in grants | {None}
+        }
+        return frozenset(grants | sessions)
 
     def _is_grant_live(self, grant_id: str) -> bool:
         return any(grant.id == grant_id for grant in self.grants())

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Iterator
 
 from vibehq_server.cli.output import say
-from vibehq_server.cli.parser import Parser, build_parser
+from vibehq_server.cli.parser import Parser
+from vibehq_server.cli.tree import build_parser
 
 
 def completion(arguments: argparse.Namespace) -> int:

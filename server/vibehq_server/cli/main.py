@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vibehq_nb.core.errors import UsageError, VibeError
 from vibehq_server.cli.output import complain
-from vibehq_server.cli.parser import build_parser
+from vibehq_server.cli.tree import build_parser
 
 INTERRUPTED = 130
 

@@ -104,7 +104,7 @@ class Board:
 
 def as_plain(struct: msgspec.Struct) -> dict[str, Any]:
     """Return *struct* as plain JSON data, without its wire type."""
-    plain: dict[str, Any] = msgspec.to_builtins(struct)
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(struct))
     plain.pop("type", None)
     return plain
 

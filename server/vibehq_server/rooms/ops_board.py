@@ -48,15 +48,16 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_wire(self) -> dict[str, Any]:
         """Return the columns of a finding, and all there is to it in ``detail``."""
-        plain: dict[str, Any] = msgspec.to_builtins(finding_row(self.tracked))
-        return {
-            **plain,
+        row = {
+            **finding_row(self.tracked),
             "kind": self.tracked.finding.resource.kind,
             "worker": self.worker,
-            "resolved_at": msgspec.to_builtins(self.tracked.resolved_at),
+            "resolved_at": self.tracked.resolved_at,
             "note": self.note,
-            "detail": msgspec.to_builtins(self.tracked.finding),
+            "detail": self.tracked.finding,
         }
+        wire: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(row))
+        return wire
 
 
 def known_from(wire: dict[str, Any]) -> Known:

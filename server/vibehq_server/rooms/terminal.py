@@ -7,12 +7,9 @@ cannot be served from it.
 """
 
 import hashlib
-import logging
 from typing import TYPE_CHECKING, Any
 
-from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import Position, RoomKey, decode_position, worker_of
-from vibehq_nb.core.lease import Lease
 from vibehq_nb.core.log import Resume, answer
 from vibehq_nb.core.messages import (
     PROTOCOL,
@@ -31,18 +28,16 @@ from vibehq_nb.core.messages import (
     TerminalSnapshot,
     Tick,
     Title,
-    Writer,
 )
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.replicated import ReplicatedRoom
 from vibehq_server.rooms.uplink import Uplink
 from vibehq_server.rooms.viewer import Viewer
+from vibehq_server.rooms.writing import Writing
 
 if TYPE_CHECKING:
     from vibehq_server.hub import Hub
-
-logger = logging.getLogger(__name__)
 
 
 class TerminalRoom(ReplicatedRoom):
@@ -52,9 +47,9 @@ class TerminalRoom(ReplicatedRoom):
         """Create the room; it waits for its worker."""
         super().__init__(key, hub)
         self.worker = worker_of(key.name)
-        self.lease = Lease()
         self.viewers: dict[Connection, Viewer] = {}
         self._uplink = Uplink(self._paint_joining)
+        self.writing = Writing(self._uplink, hub.clock, self.announce_writer)
 
     async def on_start(self, props: dict[str, Any]) -> None:
         """Begin with nothing: the truth is the worker's."""
@@ -90,7 +85,7 @@ class TerminalRoom(ReplicatedRoom):
             cols=size.cols,
             rows=size.rows,
             viewers=len(self.viewers),
-            writer=self.lease.writer(self.hub.clock()),
+            writer=self.writing.writer,
         )
 
     # Viewers come and go
@@ -127,7 +122,7 @@ class TerminalRoom(ReplicatedRoom):
             rows=size.rows,
             screen=uplink.screen,
             input=viewer.input_offset if self.is_online else None,
-            writer=self.lease.writer(self.hub.clock()),
+            writer=self.writing.writer,
             state=self.run_state,
         )
         viewer.connection.send_message(told)
@@ -159,8 +154,8 @@ class TerminalRoom(ReplicatedRoom):
         elif self.viewers.pop(connection, None) is not None:
             user = connection.identity.user
             others = (v.connection.identity.user for v in self.viewers.values())
-            if user not in others and self.lease.give(user):
-                self.announce_writer()
+            if user not in others:
+                self.writing.set_writer(user, "give")
         self._report()
 
     def wants(self, connection: Connection, message: Message) -> bool:
@@ -171,8 +166,7 @@ class TerminalRoom(ReplicatedRoom):
         """Give every viewer a frame, so that it knows the socket lives."""
         for viewer in tuple(self.viewers.values()):
             viewer.connection.send_message(Tick(offset=viewer.cursor))
-        if self.lease.holder != self.lease.writer(self.hub.clock()):
-            self.announce_writer()
+        self.writing.expire()
 
     # Output
 
@@ -232,7 +226,7 @@ class TerminalRoom(ReplicatedRoom):
             self._uplink.take_bytes(connection, data)
             self._pump_all()
         else:
-            self._type(self.viewers[connection], data)
+            self.writing.type(self.viewers[connection], data)
 
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         """Take text of a raw connection as keystrokes."""
@@ -255,7 +249,7 @@ class TerminalRoom(ReplicatedRoom):
                 self._pump(viewer)
             case Resize(cols=cols, rows=rows):
                 viewer.cols, viewer.rows = cols, rows
-                self._resize(viewer)
+                self.writing.resize(viewer)
             case TakeWriter(action=action):
                 self.set_writer(connection.identity.user, action)
         return None
@@ -304,41 +298,11 @@ class TerminalRoom(ReplicatedRoom):
             case Title():
                 self.broadcast_message(message)
 
-    # Input
-
-    def _type(self, viewer: Viewer, data: bytes) -> None:
-        user, now = viewer.connection.identity.user, self.hub.clock()
-        before = self.lease.writer(now)
-        if before not in (None, user):
-            idle = self.lease.idle_seconds(now)
-            text = f"{before} is typing here ({idle:.0f} s ago); nothing was typed."
-            raise DeniedError("not-writer", text)
-        self._uplink.type(viewer.session, viewer.input_offset, data)
-        viewer.input_offset += len(data)
-        self.lease.type(user, now)
-        if before != user:
-            self._resize(viewer)
-            self.announce_writer()
-
     def set_writer(self, user: str, action: str) -> None:
         """Take the lease for *user*, or give it back, as *action* says."""
-        if action == "take":
-            lost = self.lease.take(user, self.hub.clock())
-            if lost is not None:
-                logger.info("%s: %s took the lease from %s", self.key, user, lost)
-        else:
-            self.lease.give(user)
-        self.announce_writer()
+        self.writing.set_writer(user, action)
 
     def announce_writer(self) -> None:
         """Tell every viewer who holds the lease."""
-        now = self.hub.clock()
-        writer, idle = self.lease.writer(now), self.lease.idle_seconds(now)
-        self.broadcast_message(Writer(user=writer, idle_seconds=round(idle, 1)))
+        self.broadcast_message(self.writing.as_message())
         self._report()
-
-    def _resize(self, viewer: Viewer) -> None:
-        """Pass on a wish for a size: the writer's, or any operator's while free."""
-        writer = self.lease.writer(self.hub.clock())
-        if viewer.cols and writer in (None, viewer.connection.identity.user):
-            self._uplink.resize(viewer.cols, viewer.rows)

@@ -1,0 +1,265 @@
+"""The tree of commands. Nouns are singular; ``ls`` is ``list``."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from vibehq_nb import __version__
+from vibehq_server.cli.parser import Parser
+from vibehq_server.settings import DEFAULT_PORT
+
+ROLES = ("viewer", "operator", "approver", "worker")
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+
+
+def _lazy(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        function = getattr(import_module(f"vibehq_server.cli.{module}"), name)
+        result: int = function(arguments)
+        return result
+
+    return run
+
+
+class Tree:
+    """Builds the commands, each with its help and an example."""
+
+    def __init__(self, parser: Parser, title: str = "command") -> None:
+        """Add commands below *parser*."""
+        self._below = parser.add_subparsers(metavar=title, parser_class=Parser)
+        self._prog = parser.prog
+
+    def group(self, name: str, text: str) -> "Tree":
+        """Add a noun; return where its verbs go."""
+        parser = self._below.add_parser(name, help=text, description=text)
+        return Tree(parser, "verb")
+
+    def add(
+        self,
+        name: str,
+        text: str,
+        example: str,
+        run: tuple[str, str],
+        aliases: Sequence[str] = (),
+    ) -> Parser:
+        """Add a verb that runs a function of a module here."""
+        parser: Parser = self._below.add_parser(
+            name,
+            aliases=list(aliases),
+            help=text,
+            description=text,
+            epilog=f"example:\n  {example}",
+        )
+        parser.set_defaults(run=_lazy(*run))
+        return parser
+
+
+def build_parser() -> Parser:
+    """Return the whole tree."""
+    parser = Parser(
+        prog="vibehq",
+        description="Live terminals, scans and approvals you can trust at 3 a.m.",
+    )
+    parser.add_argument("--version", action="version", version=f"vibehq {__version__}")
+    tree = Tree(parser)
+    _add_programs(tree)
+    _add_scan(tree)
+    _add_terminal(tree.group("terminal", "Live terminals on workers."))
+    _add_approval(tree.group("approval", "Requests for a human decision."))
+    _add_room(tree.group("room", "Live rooms of the server."))
+    _add_grant(tree.group("grant", "Who may do what, for how long."))
+    return parser
+
+
+def _add_programs(tree: Tree) -> None:
+    lab = tree.add(
+        "lab",
+        "Open JupyterLab on a copy of the tour; nothing of yours is overwritten.",
+        "vibehq lab ~/runbooks",
+        ("lab", "lab"),
+    )
+    lab.add_argument("dir", nargs="?", default=".", help="where vibehq-tour/ is put")
+    lab.add_argument("--port", type=int, help="the port JupyterLab listens on")
+    lab.add_argument(
+        "--no-browser", action="store_true", help="print the address, open nothing"
+    )
+    _add_serve(tree)
+    worker = tree.add(
+        "worker",
+        "Run the worker of this host: it holds terminals and runs scans.",
+        "vibehq worker --id web-1",
+        ("programs", "worker"),
+    )
+    worker.add_argument("--data", help="the folder with endpoint.json")
+    worker.add_argument("--id", help="this worker's name; else the host's")
+    worker.add_argument("--url", help="the server, where it is on another host")
+    doctor = tree.add(
+        "doctor",
+        "Check this installation and say what to do about what is wrong.",
+        "vibehq doctor",
+        ("programs", "doctor"),
+    )
+    doctor.add_argument("--json", action="store_true", help="JSON instead of text")
+    login = tree.add(
+        "login",
+        "Keep a grant's token for a server; it is asked for, never an argument.",
+        "vibehq login https://hq.example.com",
+        ("login", "login"),
+    )
+    login.add_argument("url", help="the server's address")
+    link = tree.add(
+        "login-link",
+        "Print a fresh one-time sign-in link of the server on this host.",
+        "vibehq login-link",
+        ("login", "login_link"),
+    )
+    _add_remote(link)
+    completion = tree.add(
+        "completion",
+        "Print a completion script for a shell.",
+        "vibehq completion bash > ~/.local/share/bash-completion/completions/vibehq",
+        ("completion", "completion"),
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _add_serve(tree: Tree) -> None:
+    serve = tree.add(
+        "serve",
+        "Run the room server; prints a one-time sign-in link.",
+        "vibehq serve --port 8900 --with-worker",
+        ("serve", "serve"),
+    )
+    add = serve.add_argument
+    add("--port", type=int, help=f"where to listen (default {DEFAULT_PORT})")
+    add("--host", help="the address to listen on (default 127.0.0.1)")
+    add("--data", help="the data folder")
+    add("--allowed-host", action="append", metavar="NAME", help="a further own name")
+    add("--origin", action="append", metavar="URL", help="a further page to listen to")
+    add("--behind-proxy", action="store_true", default=None, help="a proxy ends TLS")
+    add("--tls-cert", metavar="FILE", help="certificate chain, PEM")
+    add("--tls-key", metavar="FILE", help="its private key, PEM, mode 0600")
+    add("--rooms", metavar="MODULE:NAME", help="further room classes")
+    add("--with-worker", action="store_true", default=None, help="and a local worker")
+
+
+def _add_remote(parser: Parser, *, has_json: bool = True) -> None:
+    parser.add_argument("--url", help="the server; else VIBEHQ_URL, else this host's")
+    parser.add_argument("--data", help="the data folder of a server on this host")
+    if has_json:
+        parser.add_argument("--json", action="store_true", help="JSON, for programs")
+
+
+def _add_scan(tree: Tree) -> None:
+    scan = tree.add(
+        "scan",
+        "Scan hosts for what is wrong and wait for the findings.",
+        "vibehq scan --on web-1 --scope full --fail-on high",
+        ("scan", "scan"),
+    )
+    scan.add_argument("--on", action="append", metavar="WORKER", help="default: all")
+    scan.add_argument("--scope", choices=("incremental", "full"), default="incremental")
+    scan.add_argument("--kinds", action="append", help="only these rules' kinds")
+    scan.add_argument("--log", action="append", metavar="FILE", help="a log to read")
+    scan.add_argument("--fail-on", choices=SEVERITIES, help="code 1 from this severity")
+    scan.add_argument("--timeout", type=float, default=300.0, help="seconds to wait")
+    _add_remote(scan)
+
+
+def _add_terminal(tree: Tree) -> None:
+    run = "terminal"
+    listing = tree.add(
+        "list", "List terminals.", "vibehq terminal ls", (run, "list_"), ["ls"]
+    )
+    _add_remote(listing)
+    opening = tree.add(
+        "open",
+        "Open a terminal, or find the one that runs.",
+        "vibehq terminal open docker:web-1 --name logs",
+        (run, "open_"),
+    )
+    opening.add_argument("target", nargs="?", default="local")
+    opening.add_argument("--name", help="its name on the worker")
+    opening.add_argument("--worker", help="which worker, where there are several")
+    _add_remote(opening)
+    attaching = tree.add(
+        "attach",
+        "Type into a terminal from here; Ctrl-] leaves it running.",
+        "vibehq terminal attach web-1",
+        (run, "attach"),
+    )
+    attaching.add_argument("id")
+    _add_remote(attaching, has_json=False)
+    closing = tree.add(
+        "close",
+        "End a terminal and what runs in it.",
+        "vibehq terminal close web-1:logs",
+        (run, "close"),
+    )
+    closing.add_argument("id")
+    _add_remote(closing)
+
+
+def _add_approval(tree: Tree) -> None:
+    run = "approval"
+    listing = tree.add(
+        "list",
+        "List requests for a decision.",
+        "vibehq approval ls --status pending",
+        (run, "list_"),
+        ["ls"],
+    )
+    listing.add_argument("--status", help="only these, such as pending")
+    listing.add_argument("--limit", type=int, default=50)
+    _add_remote(listing)
+    showing = tree.add(
+        "show", "Show one request in full.", "vibehq approval show ap-12", (run, "show")
+    )
+    showing.add_argument("id")
+    _add_remote(showing)
+    for verb in ("approve", "reject"):
+        deciding = tree.add(
+            verb,
+            f"{verb.capitalize()} one request, after showing exactly what it is.",
+            f'vibehq approval {verb} ap-12 --reason "checked with ana"',
+            (run, verb),
+        )
+        deciding.add_argument("id")
+        deciding.add_argument("--reason", default="", help="kept with the decision")
+        deciding.add_argument("--yes", action="store_true", help="do not ask again")
+        _add_remote(deciding)
+
+
+def _add_room(tree: Tree) -> None:
+    listing = tree.add(
+        "list", "List live rooms.", "vibehq room ls", ("room", "list_"), ["ls"]
+    )
+    _add_remote(listing)
+
+
+def _add_grant(tree: Tree) -> None:
+    creating = tree.add(
+        "create",
+        "Give a user roles for a time; prints the token this once.",
+        "vibehq grant create ana --role operator --room 'terminal/*' --ttl 1h",
+        ("grant", "create"),
+    )
+    creating.add_argument("user", help="whom it is for; a worker's id for a worker")
+    creating.add_argument("--role", action="append", choices=ROLES, required=True)
+    creating.add_argument(
+        "--room", action="append", metavar="PATTERN", help="default *"
+    )
+    creating.add_argument("--ttl", default="1h", help="such as 30m, 8h, 7d")
+    _add_remote(creating)
+    listing = tree.add(
+        "list", "List live grants.", "vibehq grant ls", ("grant", "list_"), ["ls"]
+    )
+    _add_remote(listing)
+    revoking = tree.add(
+        "revoke",
+        "Take a grant back and close its sockets.",
+        "vibehq grant revoke g-1a2b3c4d",
+        ("grant", "revoke"),
+    )
+    revoking.add_argument("id")
+    _add_remote(revoking)
