@@ -44,7 +44,7 @@ class Heard:
 
     async def until(self, condition: Callable[["Heard"], bool]) -> None:
         async with asyncio.timeout(DEADLINE):
-            while not condition(self):
+            while not condition(self):  # noqa: ASYNC110 - any condition of a test
                 await asyncio.sleep(0.005)
 
 

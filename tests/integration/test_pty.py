@@ -206,12 +206,13 @@ async def test_freeze_stops_all_and_thaw_lets_go_on() -> None:
     opened = Opened(BASH, "-c", script)
     await opened.saw(b"tick")
 
-    opened.pty.freeze()
+    how = await opened.pty.freeze()
     states = [one.status() for one in processes_of(opened.pty.pid)]
     opened.pty.thaw()
     before = len(opened.output)
     await until(lambda: len(opened.output) > before + 20)
 
+    assert how == "signals"
     assert states
     assert set(states) <= {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
     await opened.pty.close()

@@ -6,16 +6,16 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
-import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.integration.programs import python
 from vibehq_nb.core.errors import GapError, NotStoredError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import FIRST_HASH, Entry, EventLog, chain
+from vibehq_server.room_logs import sqlite_writer
 from vibehq_server.room_logs.memory import MemoryRoomLog
 from vibehq_server.room_logs.port import FencedError, RoomLog, Term
 from vibehq_server.room_logs.sqlite import (
@@ -313,6 +313,23 @@ async def test_retention_never_touches_an_audited_room(
     assert await trimming_log.read(HIL, 0, 100) == entries
 
 
+async def test_the_writer_trims_by_itself_while_it_is_idle(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_writer, "TRIM_EVERY_SECONDS", 0.01)
+    log = SqliteRoomLog(path, retention=Retention(max_entries=5))
+    await log.append(OPS, await log.claim(OPS), Producer().make(20, at=2**50))
+    await log.save(OPS, 20, b"{}")
+
+    async with asyncio.timeout(10):
+        while (await log.open(OPS)).oldest < 15:  # noqa: ASYNC110 (a thread's work)
+            await asyncio.sleep(0.01)
+
+    assert len(await log.read(OPS, 15, 100)) == 5
+    await log.close()
+
+
 # The file
 
 
@@ -469,6 +486,22 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         SqliteRoomLog(tmp_path / "nowhere" / "rooms.sqlite3")
 
 
+async def test_a_disk_that_cannot_be_read_is_not_a_bare_sqlite_error(
+    path: Path,
+) -> None:
+    log = SqliteRoomLog(path)
+    await log.append(OPS, await log.claim(OPS), Producer().make(3))
+    outside = sqlite3.connect(path)
+    outside.executescript("PRAGMA writable_schema = 1; DROP TABLE entries;")
+    outside.close()
+
+    with pytest.raises(NotStoredError, match="cannot read"):
+        await log.read(OPS, 0, 10)
+    await log.close()
+    with pytest.raises(NotStoredError, match="closed"):
+        await log.read(OPS, 0, 10)
+
+
 def test_the_folder_is_locked_for_one_process(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "server"
 
@@ -489,7 +522,7 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
         print("held", flush=True)
         sys.stdin.read()
     """
-    with _python(code, str(tmp_path)) as process:
+    with python(code, str(tmp_path)) as process:
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(FolderInUseError):
             lock_folder(tmp_path)
@@ -497,15 +530,6 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
         process.wait()
 
         lock_folder(tmp_path).release()
-
-
-def _python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
 
 
 KILLED = """
@@ -535,7 +559,7 @@ KILLED = """
 async def test_kill_9_loses_no_acknowledged_append(path: Path) -> None:
     acked: dict[str, int] = {}
     for round_ in range(20):
-        with _python(KILLED, str(path)) as process:
+        with python(KILLED, str(path)) as process:
             for _ in range(10 + round_ * 7):
                 name, head = process.stdout.readline().split()
                 acked[name.decode()] = int(head)

@@ -1,12 +1,16 @@
 """A worker over real sockets with real shells: what the rooms can rely on."""
 
+import asyncio
 import hashlib
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
+from vibehq_nb.worker import dial
 
 
 @pytest.fixture
@@ -60,3 +64,317 @@ async def test_four_random_mebibytes_arrive_exactly(
     assert room.of("exited") == [
         {"type": "exited", "offset": room.head, "code": 0, "signal": None}
     ]
+
+
+FLOOD = (
+    "import os, sys, time\n"
+    "os.system('stty -opost')\n"
+    "print('ready', flush=True)\n"
+    "sys.stdin.readline()\n"
+    "for n in range(3000): os.write(1, b'%08d\\n' % n)\n"
+    "os.write(1, b'x' * 5_000_000 + b'\\nend\\n')\n"
+    "time.sleep(60)\n"
+)
+
+
+async def test_nothing_is_lost_or_repeated_while_away(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["python3", "-c", FLOOD])
+        await room.saw(b"ready")
+        await room.type("go\r", 0)
+        rooms.die()
+        terminal = agent.terminals["w"]
+        await until(lambda: terminal.stream.head > 5_027_000, 20)
+        await rooms.start()
+        await until(lambda: room.head >= terminal.stream.head, 20)
+
+    lines = bytes(room.output).split(b"\n")
+    first = lines.index(b"00000000")
+    assert lines[first : first + 3000] == [b"%08d" % n for n in range(3000)]
+    assert len(lines[first + 3000]) == 5_000_000
+    assert lines[first + 3001 :] == [b"end", b""]
+    assert len(room.hellos) == 2
+    assert room.hellos[0]["epoch"] == room.hellos[1]["epoch"]
+
+
+async def test_a_killed_server_finds_its_terminals_again(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path):
+        first = await rooms.spawn("w")
+        await rooms.spawn("w:logs", command=["sleep", "60"])
+        count = await first.type("x=kept\r", 0)
+        await until(lambda: first.input_acks.get("ana/c") == count)
+        rooms.die()
+        reborn = WorkerRooms(rooms.port)  # knows nothing of what was
+        await reborn.start()
+        await until(lambda: reborn.hellos)
+        room = reborn.terminal("w")
+        await until(lambda: room.connection)
+        await room.type("echo again-$x\r", room.hellos[0]["inputs"]["ana/c"])
+        await room.saw(b"again-kept")
+        await reborn.stop()
+
+    assert sorted(reborn.hellos[0]["terminals"]) == ["w", "w:logs"]
+    assert room.epoch == first.epoch
+    assert bytes(room.output).startswith(bytes(first.output))
+
+
+async def test_keys_are_typed_once_over_any_number_of_cuts(
+    rooms: WorkerRooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dial, "HELD_SECONDS", 0)
+    monkeypatch.setattr(dial, "MIN_DELAY", 0.05)
+    script = "stty raw -echo; printf ready; head -c 300 | tr a b; printf done; sleep 60"
+    keys = b"".join(b"%03d" % n for n in range(100))
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["bash", "-c", script])
+        await room.saw(b"ready")
+        for cut in itertools.count():
+            taken = room.hellos[-1]["inputs"].get("ana/c", 0)
+            if taken == len(keys):
+                break
+            # As a client does that cannot know what arrived: again, and further.
+            start, end = max(taken - 40, 0), min(taken + 30, len(keys))
+            await room.type(keys[start:end], start)
+            if cut % 2:
+                await until(lambda: room.input_acks.get("ana/c", 0) >= end)  # noqa: B023
+            assert room.connection is not None
+            room.connection.transport.abort()
+            seen = len(room.hellos)
+            await until(lambda: len(room.hellos) > seen and room.connection)  # noqa: B023
+        await room.saw(b"done")
+
+    typed = room.output.partition(b"ready")[2].partition(b"done")[0]
+    assert typed == keys
+    assert len(room.hellos) >= 10
+
+
+async def test_input_with_a_hole_before_it_is_not_typed_but_answered(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["cat"])
+        await room.type("abc", 0)
+        await until(lambda: room.input_acks.get("ana/c") == 3)
+        await room.type("xyz", 10)
+        await until(lambda: len(room.of("input-ack")) == 2)
+        await room.type("d\r", 3)
+        await room.saw(b"abcd")
+
+    assert [one["offset"] for one in room.of("input-ack")] == [3, 3, 5]
+    assert b"xyz" not in room.output
+
+
+async def test_sizes_stand_exactly_at_their_offset(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    script = (
+        "import os, signal\n"
+        "def show(*_):\n"
+        "    size = os.get_terminal_size(1)\n"
+        "    os.write(1, b'%d %d\\n' % (size.lines, size.columns))\n"
+        "signal.signal(signal.SIGWINCH, show)\n"
+        "show()\n"
+        "while True: signal.pause()\n"
+    )
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["python3", "-c", script], cols=100, rows=30)
+        await room.saw(b"30 100\r\n")
+        for cols in (101, 102, 103):
+            await room.send(type="resize", cols=cols, rows=31)
+            await room.saw(b"31 %d\r\n" % cols)
+
+    for resized in room.of("resized"):
+        shown = b"31 %d\r\n" % resized["cols"]
+        assert room.output.index(shown) >= resized["offset"]
+        before = b"%d\r\n" % (resized["cols"] - 1)
+        assert room.output.index(before) < resized["offset"]
+    assert [one["cols"] for one in room.of("resized")] == [101, 102, 103]
+
+
+async def test_sizes_changed_while_away_come_at_their_offset(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["cat"])
+        terminal = agent.terminals["w"]
+        rooms.die()
+        await until(lambda: not agent.is_linked)
+        for cols in (90, 95):
+            before = terminal.stream.head
+            terminal.resize(cols, 24)
+            terminal.take_input("x", terminal.ledger.taken("x"), b"word\r")
+            await until(lambda: terminal.stream.head >= before + 12)  # noqa: B023
+        await rooms.start()
+        await until(lambda: room.head == terminal.stream.head and room.of("resized"))
+
+    sizes = [(one["cols"], one["offset"]) for one in room.of("resized")]
+    assert sizes == [(90, 0), (95, 12)]
+
+
+async def test_without_credit_the_flood_stands_still_and_memory_is_bounded(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = rooms.terminal("w")
+        room.acknowledges = False
+        await rooms.spawn(command=["yes"])
+        terminal = agent.terminals["w"]
+        await until(lambda: room.head == 2**20 and terminal.is_waiting, 20)
+        stood = terminal.stream.head
+        await asyncio.sleep(0.3)  # it stays so
+        still = terminal.stream.head
+        got = room.head
+        room.acknowledges = True
+        await room.send(type="ack", offset=room.head)
+        await until(lambda: room.head > stood + 2**20, 20)
+
+    assert got == 2**20
+    assert still - stood <= 2**16  # what was gathered before it stood still
+    assert still <= 5 * 2**20 + 2**18
+    assert set(room.output) == set(b"y\r\n")
+
+
+async def test_a_stuck_paste_does_not_hold_up_another_terminal(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path):
+        stuck = await rooms.spawn(
+            "w", command=["bash", "-c", "stty raw -echo; printf ready; sleep 60"]
+        )
+        other = await rooms.spawn("w:2", command=["cat"])
+        await stuck.saw(b"ready")
+        offset = 0
+        for _ in range(16):
+            offset = await stuck.type(b"p" * 32768, offset)
+        await other.type("still-here\r", 0)
+        await other.saw(b"still-here", 3)
+        await until(lambda: len(stuck.of("input-ack")) > 0)
+        taken = stuck.input_acks["ana/c"]
+
+    assert taken < offset
+    assert taken % 32768 == 0
+
+
+async def test_refusals_say_what_is_wrong(rooms: WorkerRooms, tmp_path: Path) -> None:
+    async with running_agent(rooms, tmp_path):
+        docker = await rooms.request("spawn", terminal="w", target="docker:web-1")
+        folder = await rooms.request("spawn", terminal="w", cwd="/no/such/place")
+        command = await rooms.request("spawn", terminal="w", command=["no-such-prog"])
+        nobody = await rooms.request("inspect", terminal="nobody")
+
+    assert (docker["code"], docker["message"]) == (
+        "no-provider",
+        'No provider "docker" on worker w. Here: local.',
+    )
+    assert folder["message"] == 'There is no folder "/no/such/place".'
+    assert command["message"] == 'There is no program "no-such-prog".'
+    assert nobody["code"] == "not-found"
+
+
+async def test_inspect_signal_and_close(rooms: WorkerRooms, tmp_path: Path) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["sleep", "60"])
+        again = await rooms.request("spawn", terminal="w")
+        seen = await rooms.request("inspect", terminal="w")
+        pid = seen["result"]["foreground"]["pid"]
+        await rooms.request("signal", terminal="w", signal="INT")
+        await until(lambda: room.of("exited"))
+        after = await rooms.request("inspect", terminal="w")
+        closed = await rooms.request("close", terminal="w")
+
+        assert agent.terminals == {}
+    assert again["type"] == "done"
+    assert len(room.hellos) == 1
+    assert seen["result"]["foreground"]["name"] == "sleep"
+    assert seen["result"]["foreground"]["is_shell"] is False
+    assert not psutil.pid_exists(pid)
+    assert room.of("exited")[0]["signal"] == "INT"
+    assert after["result"]["state"] == "exited"
+    assert after["result"]["foreground"] is None
+    assert closed["type"] == "done"
+
+
+async def test_a_terminal_that_ended_is_spawned_anew(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["true"])
+        await until(lambda: room.of("exited"))
+        await rooms.request("spawn", terminal="w", command=["cat"])
+        await until(lambda: len(room.hellos) == 2)
+
+    assert room.hellos[0]["epoch"] != room.hellos[1]["epoch"]
+
+
+async def test_exit_is_told_again_to_a_server_that_missed_it(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["bash", "-c", "read; printf last; exit 7"])
+        rooms.die()
+        terminal = agent.terminals["w"]
+        terminal.take_input("x", 0, b"\r")
+        await until(lambda: terminal.state == "exited")
+        await rooms.start()
+        await until(lambda: room.of("exited"))
+
+    assert room.hellos[-1]["state"] == "exited"
+    assert room.hellos[-1]["code"] == 7
+    assert room.output.endswith(b"last")
+    assert room.of("exited")[-1]["offset"] == room.head
+
+
+async def test_keyframes_asked_for_at_once_are_one(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["bash", "-c", "printf hello; sleep 60"])
+        await room.saw(b"hello")
+        for _ in range(20):
+            await room.send(type="keyframe")
+        await until(lambda: room.keyframes)
+        await room.send(type="resize", cols=99, rows=33)
+        await until(lambda: room.of("resized"))
+        await room.keyframe()
+
+    assert len(room.keyframes) < 10
+    snapshot, frame = room.keyframes[-1]
+    assert (snapshot["cols"], snapshot["rows"]) == (99, 33)
+    assert snapshot["bytes"] == len(frame)
+    assert snapshot["offset"] <= room.head
+
+
+async def test_a_fenced_worker_stops(rooms: WorkerRooms, tmp_path: Path) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        await rooms.spawn(command=["sleep", "60"])
+        assert rooms.control is not None
+        await rooms.control.close(4509, "replaced")
+        await until(lambda: agent.has_ended)
+
+        assert agent.terminals == {}
+
+
+async def test_freeze_stops_output_and_thaw_lets_it_go_on(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    tick = "while :; do echo tick; sleep 0.01; done"
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["bash", "-c", tick])
+        await room.saw(b"tick")
+        frozen = await rooms.request("freeze", terminal="w")
+        seen = await rooms.request("inspect", terminal="w")
+        before = room.head
+        await room.type("x", 0)
+        await until(lambda: room.of("input-ack"))
+        still = room.head
+        await rooms.request("thaw", terminal="w")
+        await until(lambda: room.head > still)
+
+    assert frozen["result"] == {"how": "signals"}
+    assert seen["result"]["state"] == "frozen"
+    assert still - before < 100
+    assert room.input_acks == {"ana/c": 0}

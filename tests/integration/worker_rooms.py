@@ -22,7 +22,7 @@ Json = dict[str, Any]
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     """Await a condition with a deadline; returns what it returned."""
     async with asyncio.timeout(seconds):
-        while not (found := condition()):
+        while not (found := condition()):  # noqa: ASYNC110 - any condition
             await asyncio.sleep(0.005)
         return found
 

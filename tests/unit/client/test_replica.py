@@ -93,8 +93,6 @@ def test_any_split_gives_the_same_screen_and_position(
 def test_the_writer_is_known_from_the_newest_message() -> None:
     replica = TerminalReplica()
     replica.receive(connected("fresh"))
-    assert replica.writer is None
-
     held = Writer(user="ana", idle_seconds=2)
     replica.receive(held)
     assert replica.writer == held

@@ -17,7 +17,10 @@ from vibehq_nb.ops.rules.disk import (
 
 
 def make_mount(
-    path: str = "/data", used: float = 50.0, inodes: float = 10.0, device: str = "/dev/a"
+    path: str = "/data",
+    used: float = 50.0,
+    inodes: float = 10.0,
+    device: str = "/dev/a",
 ) -> Mount:
     return Mount(
         path=path,
@@ -38,7 +41,11 @@ def make_mount(
 def test_bytes_are_graded_by_percent_used(used: float, severity: Severity) -> None:
     [finding] = detect(DiskFacts((make_mount(used=used),)), "web-1")
 
-    assert (finding.rule, finding.severity, finding.hold) == ("DSK-001", severity, False)
+    assert (finding.rule, finding.severity, finding.hold) == (
+        "DSK-001",
+        severity,
+        False,
+    )
     assert (finding.measured, finding.unit) == (used, "%")
     assert finding.resource.uid == "disk:web-1:/data"
 
@@ -66,9 +73,7 @@ def test_reserved_blocks_count_as_used_as_in_df() -> None:
 
 
 def test_between_clear_and_raise_an_open_finding_is_kept_and_none_is_raised() -> None:
-    full, eased, free = (
-        DiskFacts((make_mount(used=used),)) for used in (91, 87, 84)
-    )
+    full, eased, free = (DiskFacts((make_mount(used=used),)) for used in (91, 87, 84))
     now = datetime(2026, 11, 22, tzinfo=UTC)
     coverage = coverage_of(full, "web-1")
 

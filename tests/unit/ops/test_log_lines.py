@@ -82,9 +82,9 @@ def test_levels_become_severity_numbers(text: str, number: int | None) -> None:
 
 
 def test_a_stack_in_a_json_field_is_found() -> None:
-    line = DECODER.decode(
-        b'{"level":50,"err":{"type":"TypeError","stack":"TypeError: x\\n    at f (a:1:2)"}}'
-    )
+    stack = "TypeError: x\\n    at f (a:1:2)"
+
+    line = DECODER.decode(f'{{"level":50,"err":{{"stack":"{stack}"}}}}'.encode())
 
     assert line.stack.startswith("TypeError: x\n")
 

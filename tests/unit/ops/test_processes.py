@@ -89,9 +89,7 @@ def test_a_process_without_a_limit_is_never_near_it() -> None:
 
 
 def near_limit(user: str) -> Finding:
-    process = Process(
-        pid=1, name="x", user=user, descriptors=99, descriptor_limit=100
-    )
+    process = Process(pid=1, name="x", user=user, descriptors=99, descriptor_limit=100)
     return detect(ProcessFacts(counted=(process,)), "web-1")[0]
 
 

@@ -62,7 +62,8 @@ def test_a_sample_is_bounded_and_has_no_control_characters(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["password", "a:", "-", "--token ", "\x1b]", "://", "eyJ", "pwd'   ", "ab."]
+    "piece",
+    ["password", "a:", "-", "--token ", "\x1b]", "://", "eyJ", "pwd'   ", "ab."],
 )
 def test_hostile_text_is_redacted_in_bounded_time(piece: str) -> None:
     text = (piece * 40_000)[:40_000]

@@ -1,0 +1,286 @@
+"""Commands in a shared terminal: a real server, a real worker, real shells."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vibehq_nb import aio
+from vibehq_nb.client import loop
+from vibehq_nb.client.errors import (
+    CommandFailedError,
+    CommandTimeoutError,
+    NotWriterError,
+    TerminalBusyError,
+    TerminalEndedError,
+)
+from vibehq_nb.client.hq import HQ, connect
+from vibehq_nb.client.http import HttpApi, Server
+from vibehq_nb.client.terminal import Terminal
+from vibehq_nb.client.terminals import AsyncTerminal
+from vibehq_nb.core.errors import UsageError
+from vibehq_nb.testing import ThrowAwayServer
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ThrowAwayServer]:
+    with ThrowAwayServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hq(server: ThrowAwayServer) -> Iterator[HQ]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        yield connect()
+
+
+@pytest.fixture
+def term(hq: HQ) -> Iterator[Terminal]:
+    terminal = hq.terminal(new=True)
+    yield terminal
+    terminal.close()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.02)
+
+
+def wait_for_job(term: Terminal, name: str) -> None:
+    eventually(lambda: loop.run(term._terminal.foreground()).get("name") == name)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "output"),
+    [
+        ("echo hello", 0, "hello"),
+        ("false", 1, ""),
+        ("(exit 42)", 42, ""),
+        ("printf 'no line feed'", 0, "no line feed"),
+        ("printf '\\033[31mred\\033[0m\\n'", 0, "red"),
+        ("printf '10%%\\r100%%\\n'", 0, "100%"),
+        ("echo 'größe 日本 😀'", 0, "größe 日本 😀"),
+        ("echo one\necho two", 0, "one\ntwo"),
+        ("for i in 1 2 3; do\n\techo $i\ndone", 0, "1\n2\n3"),
+        ("cat <<'END'\n$HOME\nEND", 0, "$HOME"),
+        ("echo to stderr >&2; (exit 7)", 7, "to stderr"),
+        ("sleep 0.1 | cat; echo done", 0, "done"),
+    ],
+)
+def test_a_command_gives_its_exit_code_and_its_output_and_nothing_else(
+    hq: HQ, command: str, code: int, output: str
+) -> None:
+    result = hq.terminal(name="shared").run(command, check=False)
+
+    assert (result.exit_code, result.output) == (code, output)
+
+
+def test_a_long_line_is_not_wrapped_and_much_output_is_whole(term: Terminal) -> None:
+    result = term.run("printf 'x%.0s' {1..500}; echo; seq 50000")
+
+    first, *rest = result.lines
+    assert first == "x" * 500
+    assert rest == [str(number) for number in range(1, 50_001)]
+
+
+def test_a_failure_raises_with_the_last_lines(term: Terminal) -> None:
+    with pytest.raises(CommandFailedError) as caught:
+        term.run("echo why; (exit 3)")
+
+    assert caught.value.result.exit_code == 3
+    assert '"echo why; (exit 3)" exited 3 on ' in str(caught.value)
+    assert "\n  why\n" in str(caught.value)
+
+
+def test_state_of_the_shell_stays_from_run_to_run(term: Terminal) -> None:
+    term.run("cd /usr && answer=42")
+
+    assert term.run('echo "$PWD $answer"').output == "/usr 42"
+
+
+def test_everybody_sees_what_runs(hq: HQ, term: Terminal) -> None:
+    term.run("echo visible to all")
+
+    other = Terminal(AsyncTerminal(hq._hq.api, term.id))
+    try:
+        assert "visible to all" in other.screen()
+        assert "visible to all" in other.static()._repr_html_()
+    finally:
+        other.detach()
+
+
+def test_what_was_left_on_the_line_is_not_run(term: Terminal) -> None:
+    term.run("true")
+    term.send("echo left over")
+
+    assert term.run("echo clean").output == "clean"
+
+
+def test_a_running_program_is_named_instead_of_typed_into(term: Terminal) -> None:
+    term.run("true")
+    term.send("sleep 50\r")
+    wait_for_job(term, "sleep")
+
+    with pytest.raises(TerminalBusyError, match=r"^sleep is running in .*Use new=True"):
+        term.run("echo never")
+
+    term.send("\x03")
+
+
+def test_a_builtin_that_waits_is_busy_too(term: Terminal) -> None:
+    term.run("true")
+    term.send("read answer\r")
+    eventually(lambda: "read answer" in term.screen())
+
+    with pytest.raises(TerminalBusyError):
+        term.run("echo never")
+
+    term.send("\x03")
+
+
+def test_a_mark_in_the_output_does_not_end_the_command(term: Terminal) -> None:
+    result = term.run(
+        "printf '\\033]133;D;0\\007early'; sleep 0.5; echo late; (exit 4)", check=False
+    )
+
+    assert result.exit_code == 4
+    assert result.output == "earlylate"
+
+
+def test_a_shell_without_marks_is_asked_for_them(hq: HQ) -> None:
+    body = {"name": "plain", "command": ["sh"]}
+    opened = hq._hq.api.request("POST", "/api/terminals", body)
+    term = Terminal(AsyncTerminal(hq._hq.api, opened["id"]))
+    try:
+        result = term.run("echo 'it''s'\necho two; (exit 9)", check=False)
+
+        assert (result.exit_code, result.output) == (9, "its\ntwo")
+    finally:
+        term.close()
+
+
+def test_a_timeout_interrupts_the_command_and_leaves_the_shell_usable(
+    term: Terminal,
+) -> None:
+    with pytest.raises(CommandTimeoutError, match=r"ran longer than 0\.5 s"):
+        term.run("sleep 50", timeout=0.5)
+
+    wait_for_job(term, "bash")
+    assert term.run("echo on").output == "on"
+
+
+def test_interrupting_the_cell_interrupts_the_command(term: Terminal) -> None:
+    term.run("true")
+    timer = threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        term.run("sleep 50")
+
+    timer.join()
+    wait_for_job(term, "bash")
+    assert term.run("echo on").output == "on"
+
+
+def test_a_link_that_breaks_meanwhile_costs_nothing(term: Terminal) -> None:
+    term.run("true")
+    session = loop.run(term._terminal.attach())
+    session._socket._min_delay = 0.05
+
+    def cut() -> None:
+        loop.shared().loop.call_soon_threadsafe(session._socket.reconnect)
+
+    timers = [threading.Timer(0.3 * number, cut) for number in (1, 2, 3)]
+    for timer in timers:
+        timer.start()
+
+    result = term.run("for i in $(seq 300); do echo $i; sleep 0.001; done")
+
+    for timer in timers:
+        timer.join()
+    assert result.lines == [str(number) for number in range(1, 301)]
+    assert not result.is_cut
+
+
+def test_two_runs_at_once_take_turns(hq: HQ, term: Terminal) -> None:
+    async def both() -> list[str]:
+        results = await asyncio.gather(
+            *(term._terminal.run(f"echo {word}; sleep 0.1") for word in ("a", "b"))
+        )
+        return [result.output for result in results]
+
+    assert loop.run(both()) == ["a", "b"]
+
+
+def test_somebody_else_who_types_is_named(
+    server: ThrowAwayServer, hq: HQ, term: Terminal
+) -> None:
+    token = server.grant("ana", ["viewer", "operator"])
+    theirs = Terminal(AsyncTerminal(HttpApi(Server(server.url, token)), term.id))
+    theirs.send("echo ana was here")
+
+    with pytest.raises(NotWriterError, match=r"^ana is typing in .*take_control"):
+        term.run("echo never")
+
+    term.take_control()
+    assert term.run("echo mine").output == "mine"
+    theirs.detach()
+
+
+def test_the_keyboard_is_free_after_a_run(
+    server: ThrowAwayServer, hq: HQ, term: Terminal
+) -> None:
+    token = server.grant("ana", ["viewer", "operator"])
+    theirs = Terminal(AsyncTerminal(HttpApi(Server(server.url, token)), term.id))
+
+    term.run("echo one")
+    assert theirs.run("echo two").output == "two"
+
+    theirs.detach()
+
+
+def test_a_shell_that_ends_is_said_so(hq: HQ) -> None:
+    term = hq.terminal(new=True)
+    term.run("true")
+
+    with pytest.raises(TerminalEndedError):
+        term.run("exit 0")
+
+    term.detach()
+
+
+@pytest.mark.parametrize("command", ["", " ", "a\x1bb"])
+def test_what_cannot_be_a_command_is_refused(term: Terminal, command: str) -> None:
+    with pytest.raises(UsageError):
+        term.run(command)
+
+
+def test_a_new_terminal_takes_the_first_free_number(hq: HQ) -> None:
+    first, second = hq.terminal(new=True), hq.terminal(new=True)
+    try:
+        assert first.id != second.id
+        assert repr(first) == f"<terminal {first.id} (local)>"
+    finally:
+        first.close()
+        second.close()
+
+
+async def test_the_same_calls_can_be_awaited(hq: HQ) -> None:
+    there = await aio.connect()
+    term = await there.terminal(name="awaited")
+
+    result = await term.run("echo awaited")
+
+    assert result.output == "awaited"
+    assert "awaited" in await term.screen()
+    await term.close()

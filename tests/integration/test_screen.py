@@ -1,0 +1,242 @@
+"""Keyframes against real programs: what a joiner sees is what was there."""
+
+import asyncio
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.worker_rooms import until
+from vibehq_nb.client.screen import (
+    KEYFRAME_BYTES,
+    OPEN_SEQUENCE_BYTES,
+    GhosttyScreen,
+)
+from vibehq_nb.worker.pty import Pty
+
+COLS, ROWS = 100, 30
+
+
+def fed(*outputs: bytes, cols: int = COLS, rows: int = ROWS) -> GhosttyScreen:
+    screen = GhosttyScreen(cols, rows)
+    for output in outputs:
+        screen.feed(output)
+    return screen
+
+
+def seen(screen: GhosttyScreen) -> tuple[str, str, tuple[int, int]]:
+    return screen.text(), screen.text(2000), screen.cursor
+
+
+async def recorded(command: list[str], *keys: bytes) -> bytes:
+    """Run a program, type keys one after another once it is quiet, keep its output."""
+    output = bytearray()
+    exits: list[object] = []
+    env = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LESS": ""}
+    pty = Pty(command, env, "/", COLS, ROWS, is_shell=False)
+    pty.start(output.extend, exits.append)
+    await until(lambda: output)
+    for key in keys:
+        before = -1
+        while len(output) != before:
+            before = len(output)
+            await asyncio.sleep(0.06)  # quiet for so long: it waits for a key
+        pty.write(key)
+    if not keys or keys[-1] not in {b"q", b":q!\r", b"exit\r"}:
+        before = -1
+        while len(output) != before:
+            before = len(output)
+            await asyncio.sleep(0.06)
+    await pty.close()
+    return bytes(output)
+
+
+CURSES = """
+import curses
+def main(screen):
+    curses.start_color()
+    curses.init_pair(1, curses.COLOR_RED, curses.COLOR_BLUE)
+    screen.scrollok(True)
+    screen.setscrreg(3, 20)
+    for n in range(60):
+        screen.addstr(f"row {n} \\u6f22\\u5b57 ", curses.color_pair(n % 2))
+        screen.addstr("x" * (n * 7 % 130) + "\\n", curses.A_BOLD if n % 3 else 0)
+        if n % 10 == 0:
+            screen.refresh()
+    screen.border()
+    screen.refresh()
+    screen.getch()
+curses.wrapper(main)
+"""
+
+BASH = (
+    b"for n in {1..200}; do printf '\\e[3%dmline %d\\e[0m\\n' $((n % 8)) $n; done\r",
+    b"printf '\\e[5;20r\\e[?6h\\e[3;3Hinside'; sleep 0.1; printf '\\e[?6l\\e[r'\r",
+    b"printf '\\e[?1049h\\e[2Jalternate\\e[10;10H'; sleep 0.1; printf '\\e[?1049l'\r",
+    b"printf '\\e7\\e[1;1Hsaved\\e8 %s' \xe6\xbc\xa2\xe5\xad\x97\xf0\x9f\x98\x80\r",
+)
+
+PROGRAMS: dict[str, tuple[list[str], tuple[bytes, ...]]] = {
+    "bash": (["bash", "--norc", "-i"], BASH),
+    "less": (["less", "/etc/services"], (b" ", b"G", b"/tcp\r", b"g", b"q")),
+    "top": (["top", "-d", "0.2"], (b"1", b"c", b"q")),
+    "vim": (
+        ["vim", "-u", "NONE", "/etc/services"],
+        (b"ihello\x1b", b"50G", b":split\r", b"dd", b":q!\r"),
+    ),
+    "curses": ([sys.executable, "-c", CURSES], ()),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_a_keyframe_at_any_cut_is_as_good_as_the_whole(name: str) -> None:
+    command, keys = PROGRAMS[name]
+    if not shutil.which(command[0]):
+        pytest.skip(f"there is no {name}")
+    stream = await recorded(command, *keys)
+    assert len(stream) > 500
+    rng = random.Random(name)
+
+    for cut in sorted(rng.sample(range(len(stream)), 40)):
+        before = fed(stream[:cut])
+        joined = fed(before.keyframe())
+        assert seen(joined) == seen(before), cut
+        joined.feed(stream[cut:])
+        assert seen(joined) == seen(fed(stream)), cut
+
+
+def test_a_keyframe_leaves_the_screen_as_it_was() -> None:
+    stream = b"primary\r\n\x1b[31m$ \x1b[?1049h\x1b[2;9r\x1b[?6h\x1b[2;5Halt\x1b[1;32m"
+    asked, left_alone = fed(stream), fed(stream)
+
+    for _ in range(3):
+        asked.keyframe()
+        assert seen(asked) == seen(left_alone)
+    for screen in (asked, left_alone):
+        screen.feed(b"more\x1b[?6l\x1b[r\x1b[?1049lback")
+
+    assert seen(asked) == seen(left_alone)
+    assert asked.keyframe() == left_alone.keyframe()
+
+
+def test_leaving_the_alternate_screen_shows_the_primary_to_a_joiner() -> None:
+    screen = fed(b"one\r\ntwo\r\nprompt$ \x1b[?1049h\x1b[Hvim is here")
+
+    joined = fed(screen.keyframe())
+
+    assert joined.text() == screen.text() == "vim is here"
+    joined.feed(b"\x1b[?1049lx")
+    assert joined.text() == "one\ntwo\nprompt$ x"
+    assert joined.cursor == (9, 2)
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_cut_inside_a_sequence_or_a_character_shows_no_trace(cut: int) -> None:
+    for whole in (b"\x1b[38;5;123mred", "漢😀é漢".encode(), b"\x1b]0;title\x07ok"):
+        screen = fed(b"before ", whole[:cut])
+
+        joined = fed(screen.keyframe(), whole[cut:])
+
+        assert seen(joined) == seen(fed(b"before ", whole))
+
+
+def test_a_keyframe_inside_a_sequence_on_the_alternate_screen_is_whole() -> None:
+    start = b"primary\x1b[?1049h\x1b[Halternate\x1b]0;a long ti"
+    screen = fed(start)
+
+    joined = fed(screen.keyframe())
+
+    for one in (joined, screen):
+        one.feed(b"tle\x07!")
+        assert one.text() == "alternate!"
+        assert one.title == "a long title"
+        one.feed(b"\x1b[?1049l")
+        assert one.text() == "primary"
+
+
+def test_the_rest_of_a_sequence_too_long_to_keep_is_not_shown() -> None:
+    screen = fed(b"shown \x1b]52;c;", b"QUJD" * OPEN_SEQUENCE_BYTES)
+
+    joined = fed(screen.keyframe(), b"QUJD" * 100 + b"\x07after")
+
+    assert joined.text() == "shown after"
+
+
+def test_scrollback_is_kept_and_wraps_anew() -> None:
+    lines = b"".join(b"line %d %s\r\n" % (n, b"w" * 150) for n in range(500))
+    screen = fed(lines)
+
+    joined = fed(screen.keyframe())
+    for one in (screen, joined):
+        one.resize(60, ROWS)
+
+    assert screen.text(2000).startswith("line 0 www")
+    assert seen(joined) == seen(screen)
+
+
+def test_two_thousand_lines_are_kept() -> None:
+    screen = fed(b"".join(b"%d\r\n" % n for n in range(5000)))
+
+    text = fed(screen.keyframe()).text(2000).split("\n")
+
+    assert len(text) > 1900
+    assert text[-1] in {"4999", ""}
+
+
+def test_a_large_keyframe_halves_its_scrollback() -> None:
+    colors = b"".join(b"\x1b[38;5;%dmx" % (n % 256) for n in range(COLS))
+    screen = fed(*[b"%d " % n + colors[: 12 * 60] + b"\r\n" for n in range(2000)])
+
+    frame = screen.keyframe()
+
+    assert 10_000 < len(frame) <= KEYFRAME_BYTES
+    assert fed(frame).text() == screen.text()
+
+
+def test_nothing_is_answered_and_queries_are_not_repeated() -> None:
+    screen = fed(b"\x1b[6n\x1b[c\x1b]11;?\x07text")
+
+    frame = screen.keyframe()
+
+    assert b"[6n" not in frame
+    assert b"[c" not in frame
+    assert b"?\x07" not in frame
+
+
+def test_html_is_escaped_and_carries_no_link() -> None:
+    screen = fed(
+        b"<script>&\x1b[31m\"red\"\x1b[0m \x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07"
+    )
+
+    html = screen.html()
+
+    assert html.startswith('<pre style="font-family: monospace')
+    assert "&lt;script&gt;&amp;" in html
+    assert '<span style="color: #cc0000;">&quot;red&quot;</span>' in html
+    assert "javascript" not in html
+    assert html.count("<span") == html.count("</span>")
+    assert html.endswith("</pre>")
+
+
+def test_random_streams_are_right_at_the_cut(tmp_path: Path) -> None:
+    words = [
+        *(b"hello ", b"x" * 37, "漢字".encode(), b"\r\n", b"\n", b"\t", b"\x1bM"),
+        *(b"\x1b[31m", b"\x1b[0m", b"\x1b[44m", b"\x1b[K", b"\x1b[2J", b"\x1b[H"),
+        *(b"\x1b[2;6r", b"\x1b[r", b"\x1b[?6h", b"\x1b[?6l", b"\x1b7", b"\x1b8"),
+        *(b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?47h", b"\x1b[?47l", b"\x1b[4h"),
+        *(b"\x1b[4l", b"\x1b[?7l", b"\x1b[?7h", b"\x1b(0qq\x1b(B", b"\x1b[3P"),
+    ]
+    for seed in range(300):
+        rng = random.Random(seed)
+        stream = b"".join(rng.choices(words, k=rng.randint(5, 100)))
+        cut = rng.randint(0, len(stream))
+        screen = fed(stream[:cut], cols=20, rows=8)
+        before = seen(screen)
+
+        frame = screen.keyframe()
+
+        assert seen(screen) == before, seed
+        assert seen(fed(frame, cols=20, rows=8)) == before, seed

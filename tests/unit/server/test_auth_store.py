@@ -1,0 +1,100 @@
+from pathlib import Path
+
+from vibehq_nb.core.ids import RoomKey
+from vibehq_nb.core.roles import NOTEBOOK, PERSON, Role
+from vibehq_server.auth.limits import FailureLimit
+from vibehq_server.auth.store import AuthStore
+from vibehq_server.auth.tickets import MAX_TICKETS, Tickets
+from vibehq_server.identity import Identity
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+ANA = Identity("ana", "person", PERSON, "s-1")
+ROOM = RoomKey("terminal", "web-1")
+
+
+def test_a_session_ends_after_8_idle_hours_and_after_24_in_any_case() -> None:
+    clock = Clock()
+    store = AuthStore(None, clock)
+    idle = store.create_session("ana", PERSON)
+    clock.now += 8 * 3600 - 1
+    assert store.find_session(idle) is not None
+    clock.now += 8 * 3600
+    assert store.find_session(idle) is None
+
+    busy = store.create_session("ana", PERSON)
+    for _ in range(23):
+        clock.now += 3600
+        assert store.find_session(busy) is not None
+    clock.now += 3600
+    assert store.find_session(busy) is None
+    store.close()
+
+
+def test_a_session_ends_with_the_grant_it_came_from() -> None:
+    clock = Clock()
+    store = AuthStore(None, clock)
+    _, grant = store.create_grant("bob", NOTEBOOK, ["*"], 60, "admin")
+    cookie = store.create_session("bob", NOTEBOOK, ["*"], grant.id)
+    assert store.find_session(cookie) is not None
+    clock.now += 60
+    assert store.find_session(cookie) is None
+    store.close()
+
+
+def test_what_was_revoked_stays_revoked_after_a_restart(tmp_path: Path) -> None:
+    store = AuthStore(tmp_path / "auth.sqlite3")
+    token, grant = store.create_grant("bob", {Role.APPROVER}, ["hil/*"], 60, "admin")
+    kept, _ = store.create_grant("eve", {Role.VIEWER}, ["*"], 60, "admin")
+    store.revoke_grant(grant.id)
+    store.close()
+    again = AuthStore(tmp_path / "auth.sqlite3")
+    found = again.find_grant(kept)
+    assert again.find_grant(token) is None
+    assert found is not None
+    assert found.identity("service").roles == {Role.VIEWER}
+    assert again.approvers() == frozenset()
+    again.close()
+
+
+def test_a_ticket_is_burnt_by_its_first_use_even_for_another_room() -> None:
+    tickets = Tickets(Clock())
+    ticket = tickets.mint(ANA, ROOM, None)
+    assert tickets.burn(ticket, RoomKey("terminal", "web-2")) is None
+    assert tickets.burn(ticket, ROOM) is None
+
+
+def test_a_ticket_stands_for_its_minter_in_one_role_for_30_seconds() -> None:
+    clock = Clock()
+    tickets = Tickets(clock)
+    first = tickets.mint(ANA, ROOM, Role.VIEWER)
+    late = tickets.mint(ANA, ROOM, None)
+    clock.now += 29.9
+    found = tickets.burn(first, ROOM)
+    clock.now += 0.1
+    assert found is not None
+    assert (found.user, found.session, found.roles) == ("ana", "s-1", {Role.VIEWER})
+    assert tickets.burn(late, ROOM) is None
+
+
+def test_tickets_that_nobody_uses_do_not_pile_up() -> None:
+    tickets = Tickets(Clock())
+    minted = [tickets.mint(ANA, ROOM, None) for _ in range(MAX_TICKETS + 1)]
+    assert tickets.burn(minted[0], ROOM) is None
+    assert tickets.burn(minted[-1], ROOM) == ANA
+
+
+def test_failures_are_counted_per_address_and_minute() -> None:
+    clock = Clock()
+    limit = FailureLimit(clock)
+    assert [limit.is_over("a") for _ in range(11)] == [False] * 10 + [True]
+    assert not limit.is_over("b")
+    clock.now += 60
+    assert not limit.is_over("a")
