@@ -9,9 +9,8 @@ the zone of the host, a date without a year is the latest one that is not in the
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,7 +51,7 @@ _CRI = re.compile(r"(\S{20,40}) (?:stdout|stderr) [FP] ")
 _MONTH_NAMES = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _MONTHS = {_MONTH_NAMES[i : i + 3]: i // 3 + 1 for i in range(0, 36, 3)}
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-_TIMES = tuple(
+_PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
         r"(?P<year>\d{4})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
@@ -69,6 +68,12 @@ _TIMES = tuple(
         r"^[IWEF](?P<month>\d\d)(?P<day>\d\d) " + _CLOCK,
     )
 )
+_TIMES = tuple(
+    (pattern, tuple(name for name in pattern.groupindex if name != "second"))
+    for pattern in _PATTERNS
+)
+"""Each with the groups that make up the minute."""
+_MAX_MINUTES = 4096
 _TIME_KEYS = ("time", "timestamp", "@timestamp", "ts", "@t", "asctime", "datetime")
 _LEVEL_KEYS = ("level", "severity", "levelname", "lvl", "log.level", "@l", "loglevel")
 _TEXT_KEYS = ("msg", "message", "@m", "event")
@@ -99,6 +104,8 @@ class LineDecoder:
     """Of times that name none."""
     latest: datetime
     """Nothing in the log is more than a day later."""
+    minutes: dict[object, int | None] = field(default_factory=dict, compare=False)
+    """Those computed already."""
 
     def decode(self, raw: bytes) -> Line:
         """Return what *raw* says; never fails."""
@@ -141,52 +148,40 @@ class LineDecoder:
         return None
 
     def _seconds(self, text: str) -> int | None:
-        for pattern in _TIMES:
+        for pattern, names in _TIMES:
             match = pattern.search(text, 0, 100)
             if match:
-                parts = match.groupdict()
-                minute = _minute(
-                    parts.get("year"),
-                    parts["month"],
-                    parts["day"],
-                    parts["hour"],
-                    parts["minute"],
-                    parts.get("zone"),
-                    self,
-                )
-                return None if minute is None else minute + int(parts["second"])
+                # Neighbours share their minute: only the first of them is computed.
+                key = (names, match.group(*names))
+                if key not in self.minutes:
+                    if len(self.minutes) >= _MAX_MINUTES:
+                        self.minutes.clear()
+                    self.minutes[key] = self._minute(match.groupdict())
+                minute = self.minutes[key]
+                return None if minute is None else minute + int(match["second"])
         return None
 
-
-@lru_cache(4096)
-def _minute(
-    year: str | None,
-    month: str,
-    day: str,
-    hour: str,
-    minute: str,
-    zone: str | None,
-    decoder: LineDecoder,
-) -> int | None:
-    """Return the Unix time at which the minute begins, None if there is no such."""
-    month_number = _MONTHS.get(month) or (int(month) if month.isdigit() else 0)
-    years = (int(year),) if year else (decoder.latest.year + 1, decoder.latest.year)
-    last_year = () if year else (decoder.latest.year - 1,)
-    for candidate in (*years, *last_year):
-        try:
-            moment = datetime(
-                candidate,
-                month_number,
-                int(day),
-                int(hour),
-                int(minute),
-                tzinfo=_zone(zone, decoder.zone),
-            )
-            if year or moment <= decoder.latest + timedelta(days=1):
-                return int(moment.timestamp())
-        except (ValueError, OverflowError):
-            continue
-    return None
+    def _minute(self, parts: Mapping[str, str | None]) -> int | None:
+        """Return the Unix time at which the minute begins, None if there is no such."""
+        month, year = parts["month"] or "", parts.get("year")
+        number = _MONTHS.get(month) or (int(month) if month.isdigit() else 0)
+        this_year = self.latest.year
+        years = (int(year),) if year else (this_year + 1, this_year, this_year - 1)
+        for candidate in years:
+            try:
+                moment = datetime(
+                    candidate,
+                    number,
+                    int(parts["day"] or 0),
+                    int(parts["hour"] or 0),
+                    int(parts["minute"] or 0),
+                    tzinfo=_zone(parts.get("zone"), self.zone),
+                )
+                if year or moment <= self.latest + timedelta(days=1):
+                    return int(moment.timestamp())
+            except (ValueError, OverflowError):
+                continue
+        return None
 
 
 def _zone(name: str | None, default: tzinfo) -> tzinfo:

@@ -7,6 +7,7 @@ after the other, equal those of the whole: that is what makes an incremental sca
 """
 
 import re
+from collections import deque
 
 import msgspec
 
@@ -20,6 +21,8 @@ MAX_GROUPS = 100
 """Kinds of stack traces kept for one file; what comes later is only counted."""
 MAX_RECORD_LINES = 300
 MAX_RECORD_CHARS = 32_768
+MAX_TAIL_LINES = 40
+MAX_TAIL_CHARS = 500
 KEEP_MINUTES = 2 * 24 * 60
 UNDATED_TAIL = 1000
 """Records without a time: only the latest are judged."""
@@ -105,12 +108,18 @@ class LogFacts(msgspec.Struct):
 class _Record:
     """The record that is being read; more lines may belong to it."""
 
+    __slots__ = (
+        *("chars", "has_frames", "is_chained", "is_python_open", "level"),
+        *("line_number", "lines", "offset", "seconds", "stack", "tail"),
+    )
+
     def __init__(self, line: Line, offset: int, number: int) -> None:
         self.seconds = line.seconds
         self.level = line.number
         self.offset = offset
         self.line_number = number
         self.lines = [line.text]
+        self.tail: deque[str] | None = None
         self.chars = len(line.text)
         self.stack = line.stack
         self.has_frames = False
@@ -136,14 +145,23 @@ class _Record:
         return bool(_EXCEPTION.match(text))
 
     def add(self, text: str) -> None:
-        """Take the line; what is over the bounds is taken and not kept."""
+        """Take the line; over the bounds only the record's end is kept."""
         if len(self.lines) < MAX_RECORD_LINES and self.chars < MAX_RECORD_CHARS:
             self.lines.append(text)
             self.chars += len(text)
+        else:
+            if self.tail is None:
+                self.tail = deque(maxlen=MAX_TAIL_LINES)
+            self.tail.append(text[:MAX_TAIL_CHARS])
         self._note(text)
 
+    @property
+    def text(self) -> str:
+        """The trace that a field carried, else all lines."""
+        return self.stack or "\n".join((*self.lines, *(self.tail or ())))
+
     def _note(self, text: str) -> None:
-        if text.startswith("Traceback (most") or "Traceback (most recent" in text:
+        if "Traceback (most recent" in text:
             self.has_frames = self.is_python_open = True
             self.is_chained = False
         elif self.is_python_open and text and text[0] not in " \t":
@@ -207,8 +225,8 @@ class LogFolder:
             seconds = self.facts.last_seconds = record.seconds
         if self._range and (seconds is None or not self._range.holds(seconds)):
             return
-        text = record.stack or "\n".join(record.lines)
-        trace = trace_of(text) if record.stack or record.has_frames else None
+        text = record.text if record.stack or record.has_frames else ""
+        trace = trace_of(text) if text else None
         is_error = record.level is not None and record.level >= ERROR_NUMBER
         # A trace without a level is a crash; with one, the log knows better.
         is_error = is_error or (trace is not None and record.level is None)
