@@ -22,6 +22,7 @@ import { STOP_TEXTS } from "./socket-policy.ts";
 import { adoptStyles } from "./styles.ts";
 import { TerminalView } from "./terminal-view.ts";
 import { followTheme } from "./theme.ts";
+import type { JsonObject } from "./wire.ts";
 
 interface View {
   root: HTMLElement;
@@ -236,15 +237,26 @@ export class Dashboard {
 
   private async open(): Promise<void> {
     try {
-      const { id } = await this.api.post("api/terminals", {
-        target: "local",
-        name: `t${Date.now().toString(36)}`,
-      });
+      const { id } = await this.api.post("api/terminals", this.nextTerminal());
       await this.refresh();
       if (typeof id === "string") location.hash = `#t/${encodeURIComponent(id)}`;
     } catch (error) {
       this.say(error instanceof Error ? visible(error.message) : "No terminal opened.");
     }
+  }
+
+  /** The next terminal of the worker in view: its first has the worker's own name. */
+  private nextTerminal(): JsonObject {
+    const online = this.workers.filter((worker) => worker.isOnline);
+    const shown = this.place?.view === "terminal" ? this.place.id.split(":")[0] : "";
+    const worker = online.find(({ id }) => id === shown) ?? online[0];
+    if (!worker) return { target: "local" };
+    const taken = new Set(this.terminals.map((terminal) => terminal.id));
+    const where = { target: "local", worker: worker.id };
+    if (!taken.has(worker.id)) return where;
+    let number = 2;
+    while (taken.has(`${worker.id}:${number}`)) number += 1;
+    return { ...where, name: String(number) };
   }
 
   private goFirst(): void {

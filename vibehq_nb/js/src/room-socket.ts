@@ -88,7 +88,7 @@ export class RoomSocket<P extends Party> {
 
   /** Send now, or return false: nothing is kept for later. */
   send(message: object | Uint8Array<ArrayBuffer>): boolean {
-    if (!this.isOpen) return false;
+    if (!this.isOpen || this.isClosed) return false;
     const frame = message instanceof Uint8Array ? message : JSON.stringify(message);
     return this.socket.send(frame);
   }

@@ -4,6 +4,7 @@ const SETTLE_MS = 100;
 
 export class SizeWish {
   private timer: ReturnType<typeof setTimeout> | undefined;
+  /** The wish that was told or found fulfilled; "" for none yet. */
   private asked = "";
   private is = "";
   /** True while this view's size is the one that counts: last used, or first here. */
@@ -44,8 +45,8 @@ export class SizeWish {
     const size = this.isLeading ? this.wanted() : null;
     if (!size) return;
     const wish = `${size.cols}x${size.rows}`;
-    if (wish === this.is || wish === this.asked) return;
+    if (wish === this.asked) return;
     this.asked = wish;
-    this.ask(size.cols, size.rows);
+    if (wish !== this.is) this.ask(size.cols, size.rows);
   }
 }

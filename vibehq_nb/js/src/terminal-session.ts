@@ -276,8 +276,7 @@ export class TerminalSession {
   }
 
   private refused(code: string, text: string): void {
-    if (REFUSED_INPUT.includes(code))
-      this.carryOut(this.input.refused(), true);
+    if (REFUSED_INPUT.includes(code)) this.carryOut(this.input.refused(), true);
     if (code === "frozen") this.set({ isFrozen: true });
     this.events.onNote(visible(text), "warning");
   }

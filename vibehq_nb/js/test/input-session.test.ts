@@ -10,7 +10,9 @@ import { random } from "./random.ts";
 const keys = (text: string) => new TextEncoder().encode(text);
 const sent = (actions: InputAction[]) =>
   actions
-    .map((action) => (action.do === "send" ? new TextDecoder().decode(action.bytes) : ""))
+    .map((action) =>
+      action.do === "send" ? new TextDecoder().decode(action.bytes) : "",
+    )
     .join("");
 const discarded = (actions: InputAction[]) =>
   actions.filter((action) => action.do === "discard");
@@ -36,7 +38,9 @@ describe("InputSession", () => {
     const input = new InputSession(0);
     input.type(keys("rm"), 10);
     expect(input.expire(HOLD_MS)).toEqual([]);
-    expect(input.expire(HOLD_MS + 1)).toEqual([{ do: "discard", count: 2, why: "late" }]);
+    expect(input.expire(HOLD_MS + 1)).toEqual([
+      { do: "discard", count: 2, why: "late" },
+    ]);
     expect(input.expire(HOLD_MS + 2)).toEqual([]);
     expect(input.type(keys("x"), HOLD_MS + 3)).toEqual([
       { do: "discard", count: 1, why: "late" },
@@ -110,7 +114,9 @@ describe("InputSession", () => {
   it("bounds what is held", () => {
     const input = new InputSession(0);
     input.type(keys("x".repeat(HELD_BYTES)), 1);
-    expect(input.type(keys("y"), 2)).toEqual([{ do: "discard", count: 1, why: "full" }]);
+    expect(input.type(keys("y"), 2)).toEqual([
+      { do: "discard", count: 1, why: "full" },
+    ]);
   });
 
   it("types each key at most once and in order, whatever breaks", () => {

@@ -74,7 +74,9 @@ describe("xsrfToken", () => {
 });
 
 describe("a hostile notebook's widget", () => {
-  const model = (traits: object) => ({ get: (name: string) => Reflect.get(traits, name) });
+  const model = (traits: object) => ({
+    get: (name: string) => Reflect.get(traits, name),
+  });
 
   it("opens no socket to another origin and shows its host as a link", () => {
     const opened: string[] = [];
@@ -86,7 +88,10 @@ describe("a hostile notebook's widget", () => {
     } as unknown as typeof WebSocket;
     const el = document.createElement("div");
     const base = "https://evil.example/<img src=x onerror=alert(1)>";
-    const stop = render({ model: model({ view: "terminal", base, terminal: "x" }), el });
+    const stop = render({
+      model: model({ view: "terminal", base, terminal: "x" }),
+      el,
+    });
     const link = el.querySelector("a");
     expect(link?.href.startsWith("https://evil.example/")).toBe(true);
     expect(link?.rel).toContain("noopener");

@@ -150,7 +150,13 @@ function cutAtRandom(seed: number): void {
     const frames = serve(replica.position, epoch, stream);
     // Some frames arrive, cut anywhere; then perhaps the line breaks.
     const isCut = below(2) === 0;
-    deliver(replica, screen, frames, below, isCut ? below(frames.length + 1) : Infinity);
+    deliver(
+      replica,
+      screen,
+      frames,
+      below,
+      isCut ? below(frames.length + 1) : Infinity,
+    );
     if (isCut) {
       replica.disconnected();
       continue;
