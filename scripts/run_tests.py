@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 JS = ROOT / "vibehq_nb" / "js"
-ALLOWED_SKIPS = ("needs root", "needs a package")
+ALLOWED_SKIPS = ("needs root", "needs a user other than root", "needs a package")
 NO_TESTS_COLLECTED = 5  # pytest's exit code
 NO_BROWSER = ("-p", "no:playwright")
 
@@ -68,7 +68,7 @@ RUNBOOK_OPTIONS = (
     "--nbval",
     "--nbval-sanitize-with=notebooks/sanitize.cfg",
     "--vibehq",
-    "--vibehq-approve",
+    "--vibehq-approve=bob:restart *",
 )
 
 TIERS = (

@@ -9,15 +9,17 @@ The work runs on the client's own loop, so a busy kernel loop delays no socket.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Self, TypeVar
 
 from vibehq_nb.client import async_hq, loop
 from vibehq_nb.client.async_hq import AsyncHQ, Me
 from vibehq_nb.client.commands import CommandResult
-from vibehq_nb.client.decisions import AsyncTask, Decision, Request
+from vibehq_nb.client.decisions import AsyncTask, Decision, Kind
+from vibehq_nb.client.errors import DecisionError
 from vibehq_nb.client.scans import Scan
 from vibehq_nb.client.static import StaticScreen
+from vibehq_nb.client.tasks import show_decision, show_request
 from vibehq_nb.client.terminals import AsyncTerminal
 
 T = TypeVar("T")
@@ -71,7 +73,7 @@ class HQ:
     ) -> "Task":
         """Return a piece of work with gates in it, for an ``async with`` block."""
         ids = [item if isinstance(item, str) else item.id for item in terminals]
-        return Task(self._hq.task(name, key, ids))
+        return Task(self._hq.task(name, key, ids), self._hq.base)
 
 
 class Terminal:
@@ -116,9 +118,9 @@ class Terminal:
 class Task:
     """A piece of work with gates; see :class:`vibehq_nb.client.tasks.Task`."""
 
-    def __init__(self, task: AsyncTask) -> None:
+    def __init__(self, task: AsyncTask, base: str = "") -> None:
         """Wrap a task."""
-        self._task = task
+        self._task, self._base = task, base
 
     async def __aenter__(self) -> Self:
         """Begin."""
@@ -128,25 +130,27 @@ class Task:
         """End; a request that still waits was withdrawn by its own call."""
 
     async def confirm(
-        self,
-        question: str,
-        action: dict[str, Any],
-        show: Callable[[Request], None] | None = None,
-        **options: Any,
+        self, question: str, action: dict[str, Any], **options: Any
     ) -> Decision:
-        """Ask before doing something; *show* is told the request once it is made."""
-        return await _there(
-            self._task.gate("confirm", question, action, show, **options)
-        )
+        """Ask before doing something; cancelling the call withdraws the request."""
+        return await self._gate("confirm", question, action, options)
 
     async def review(
-        self,
-        question: str,
-        action: dict[str, Any],
-        show: Callable[[Request], None] | None = None,
-        **options: Any,
+        self, question: str, action: dict[str, Any], **options: Any
     ) -> Decision:
-        """Ask somebody else; *show* is told the request once it is made."""
-        return await _there(
-            self._task.gate("review", question, action, show, **options)
-        )
+        """Ask somebody else; cancelling the call withdraws the request."""
+        return await self._gate("review", question, action, options)
+
+    async def _gate(
+        self, kind: Kind, question: str, action: dict[str, Any], options: dict[str, Any]
+    ) -> Decision:
+        asked = self._task.ask(kind, question, action, **options)
+        request = await _there(asked)
+        show_request(request, self._base)
+        try:
+            decision = await _there(request.settled())
+        except DecisionError as error:
+            show_decision(error.decision)
+            raise
+        show_decision(decision)
+        return decision

@@ -1,7 +1,6 @@
 """Asking people: a request, the wait for its end, and what came of it."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -232,17 +231,3 @@ class AsyncTask:
             # Nobody would wait for its answer any more.
             await Request(self._api, await creating).cancel()
             raise
-
-    async def gate(
-        self,
-        kind: Kind,
-        question: str,
-        action: dict[str, Any],
-        show: Callable[[Request], None] | None = None,
-        **options: Any,
-    ) -> Decision:
-        """Ask, *show* the request, and wait for the approval; see :meth:`ask`."""
-        request = await self.ask(kind, question, action, **options)
-        if show is not None:
-            show(request)
-        return await request.settled()

@@ -9,7 +9,6 @@ by name when something is displayed, and plain text and HTML stand in where the 
 import importlib
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 VIEWS = "vibehq_nb.widgets"
@@ -40,19 +39,12 @@ def is_watched() -> bool:
     return in_notebook() and "JPY_SESSION_NAME" in os.environ
 
 
-def show(thing: Any) -> Callable[[Any], None]:
-    """Display *thing* and return what replaces it later; does nothing elsewhere."""
-    if not in_notebook():
-        return lambda _other: None
-    from IPython.display import display
+def show(thing: Any) -> None:
+    """Display *thing* in the running cell; does nothing outside of a notebook."""
+    if in_notebook():
+        from IPython.display import display
 
-    handle: Any = display(thing, display_id=True)  # type: ignore[no-untyped-call]
-
-    def replace(other: Any) -> None:
-        if handle is not None:
-            handle.update(other)
-
-    return replace
+        display(thing)  # type: ignore[no-untyped-call]
 
 
 class ProgressBar:

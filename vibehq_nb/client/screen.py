@@ -9,12 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from vibehq_nb.core.keyframes import (
+    CANCEL,
+    PLAIN_STATE,
+    RESTORE_CURSOR,
+    SAVE_CURSOR,
+    SWALLOW,
+    Parts,
+    open_character,
+    split,
+)
 from vibehq_nb.core.screen import (
     PRE,
     RESET,
     SCROLLBACK_LINES,
     Screen,
     TailScreen,
+    palette_color,
 )
 
 try:
@@ -30,23 +41,9 @@ __all__ = ["GhosttyScreen", "Screen", "TailScreen", "make_screen"]
 
 KEYFRAME_BYTES = 256 * 1024
 OPEN_SEQUENCE_BYTES = 64 * 1024
-
-SWALLOW = b"\x1b]9999;"
-"""Opens a sequence that hides all up to its end, in place of one too long to keep."""
-CANCEL = b"\x18"
-PLAIN_STYLE = b'\x1b[0m\x1b[0"q\x1b[?6l'
-PLAIN_STATE = PLAIN_STYLE + b"\x1b(B\x1b)B\x1b*B\x1b+B\x0f"
-
-_MODES = re.compile(rb"(?:\x1b\[\??\d+[hl])*")
-_MODE = re.compile(rb"\x1b\[\??\d+[hl]")
-_CURSOR = re.compile(rb"\x1b\[(\d+);(\d+)H")
-_MARGINS = re.compile(rb"\x1b\[(\d+);\d+r")
-_LEFT = re.compile(rb"\x1b\[(\d+);\d+s")
-
-_DROPPED = frozenset({b"?3", b"?6", b"?47", b"?1047", b"?1048", b"?1049", b"?2048"})
-"""Modes that move, clear or answer when they are set: set by hand, or not at all."""
-_LATE = frozenset({b"4", b"?7", b"?2026"})
-"""Modes that change how the painting itself would come out: set after it."""
+KEPT_LINES = SCROLLBACK_LINES + 1000
+"""It drops lines by the page, some hundreds at once."""
+SCROLLBACK_BYTES = 32 * 1024 * 1024
 
 _LINK = re.compile(r"</?a\b[^>]*>")
 _PALETTE = re.compile(r"var\(--vt-palette-(\d{1,3})\)")
@@ -64,12 +61,17 @@ class GhosttyScreen:
 
     def __init__(self, cols: int, rows: int) -> None:
         """Begin with an empty screen."""
-        self._terminal: Any = GhosttyTerminal(cols, rows, scrollback=SCROLLBACK_LINES)
+        self._terminal: Any = GhosttyTerminal(cols, rows, scrollback=KEPT_LINES)
         self._handle = self._terminal._t[0]
+        self.title = ""
         self._held = b""  # at most 3 bytes of a character that is cut
-        limit = ffi.new("size_t*", OPEN_SEQUENCE_BYTES)
-        option = lib.GHOSTTY_TERMINAL_OPT_CONTINUATION_MAX_BYTES
-        check(lib.ghostty_terminal_set(self._handle, option, limit), "open sequences")
+        # Left alone, it keeps 10,000 bytes of scrollback and no open sequence.
+        self._set("SCROLLBACK_MAX_BYTES", ffi.new("size_t*", SCROLLBACK_BYTES))
+        self._set("CONTINUATION_MAX_BYTES", ffi.new("size_t*", OPEN_SEQUENCE_BYTES))
+
+    def _set(self, name: str, value: Any) -> None:
+        option = getattr(lib, f"GHOSTTY_TERMINAL_OPT_{name}")
+        check(lib.ghostty_terminal_set(self._handle, option, value), name)
 
     # Feeding
 
@@ -78,17 +80,16 @@ class GhosttyScreen:
         # A cut character is held back: a keyframe may have to switch screens for a
         # moment, which the parser must not see inside a character.
         output = self._held + output
-        cut = len(output) - _open_character(output)
+        cut = len(output) - open_character(output)
         self._held = output[cut:]
         self._terminal.feed(output[:cut])
+        self.title = self._read_title()
 
     def resize(self, cols: int, rows: int) -> None:
         """Change the size in character cells; lines are wrapped anew."""
         self._terminal.resize(cols, rows)
 
-    @property
-    def title(self) -> str:
-        """The title as the program set it last."""
+    def _read_title(self) -> str:
         found = self._terminal.get("TITLE", "GhosttyString")
         title: bytes = ffi.buffer(found.ptr, found.len)[:] if found.len else b""
         return title.decode(errors="replace")
@@ -105,8 +106,8 @@ class GhosttyScreen:
         """
         Return what brings a fresh terminal of the same size to this state.
 
-        Over 256 KiB it is taken again with half the scrollback. Beyond it are: images,
-        changed palettes, and an alternate screen that is left but not cleared.
+        Over 256 KiB it is taken again with half the scrollback. Not in it are images,
+        changed palettes, the cursor's shape, and an alternate screen that was left.
         """
         while True:
             # Wrapped rows are painted as one line, so that they wrap anew after a
@@ -121,7 +122,9 @@ class GhosttyScreen:
     def _is_painted_by(self, frame: bytes, scrollback_lines: int) -> bool:
         other = GhosttyScreen(*self._terminal.size)
         other.feed(frame)
-        same = other.text(scrollback_lines) == self.text(scrollback_lines)
+        same = all(
+            other.text(lines) == self.text(lines) for lines in (0, scrollback_lines)
+        )
         other.close()
         return same
 
@@ -131,28 +134,20 @@ class GhosttyScreen:
 
     def _paint(self, scrollback_lines: int, unwrap: bool) -> bytes:
         open_sequence = self._open_sequence()
-        modes, cells, end = self._format_screen(scrollback_lines, unwrap)
+        parts = self._format_screen(scrollback_lines, unwrap)
         primary = saved = b""
         if open_sequence is not None:
             self._terminal.feed(CANCEL if open_sequence else b"")
-            saved = self._paint_saved_cursor(end)
-            primary = self._paint_primary(scrollback_lines, unwrap, end)
+            saved = self._paint_saved_cursor(parts.cursor)
+            primary = self._paint_primary(scrollback_lines, unwrap, parts.cursor)
             self._terminal.feed(open_sequence)
-        early = b"".join(mode for mode in modes if mode[2:-1] not in _LATE | _DROPPED)
-        late = b"".join(mode for mode in modes if mode[2:-1] in _LATE)
-        rest = SWALLOW if open_sequence is None else open_sequence
-        screen = self._switch(), early, cells, saved, end, self._cursor_shape(), late
-        return b"".join((RESET, primary, *screen, rest, self._held))
-
-    def _cursor_shape(self) -> bytes:
-        style = self._terminal.get("CURSOR_STYLE", "GhosttyTerminalCursorStyle")
-        steady = {
-            lib.GHOSTTY_TERMINAL_CURSOR_STYLE_BAR: 6,
-            lib.GHOSTTY_TERMINAL_CURSOR_STYLE_UNDERLINE: 4,
-        }.get(style)
-        if steady is None:
-            return b""
-        return b"\x1b[%d q" % (steady - self._terminal.mode(12))
+        return b"".join(
+            (
+                *(RESET, primary, self._switch(), parts.early_modes),
+                *(parts.cells, parts.margins, saved, parts.cursor, parts.late_modes),
+                *(SWALLOW if open_sequence is None else open_sequence, self._held),
+            )
+        )
 
     def _open_sequence(self) -> bytes | None:
         """Return the sequence the parser is in; None if it is too long to keep."""
@@ -178,28 +173,27 @@ class GhosttyScreen:
                 return b"\x1b[?%dh" % number + PLAIN_STATE
         return b"\x1b[?47h" + PLAIN_STATE
 
-    def _format_screen(
-        self, scrollback_lines: int, unwrap: bool = False
-    ) -> tuple[list[bytes], bytes, bytes]:
-        """Return the active screen's modes, its cells, and its cursor with style."""
-        frame = self._format("VT", scrollback_lines, unwrap)
-        found = _MODES.match(frame)
-        cells_at = found.end() if found else 0
-        cursor = None
-        for cursor in _CURSOR.finditer(frame, cells_at):
-            pass  # the last one is the cursor: cells are painted without any
-        end_at = cursor.start() if cursor else len(frame)
-        cells, end = frame[cells_at:end_at], frame[end_at:]
-        if self._terminal.mode(6) and cursor is not None:
-            end = _from_origin(cells, cursor) + end[cursor.end() - end_at :]
-        return _MODE.findall(frame[:cells_at]), cells, end
+    def _format_screen(self, scrollback_lines: int, unwrap: bool = False) -> Parts:
+        whole = self._format("VT", scrollback_lines, unwrap)
+        cells = self._format("VT", scrollback_lines, unwrap, cells_only=True)
+        parts = split(cells, whole, is_origin=self._terminal.mode(6))
+        blank = b"\r\n" * self._blank_rows(scrollback_lines)
+        return parts._replace(cells=parts.cells + blank)
+
+    def _blank_rows(self, scrollback_lines: int) -> int:
+        """Return how many rows at the end the formatter leaves out, if it matters."""
+        above = min(self._terminal.get("SCROLLBACK_ROWS", "size_t"), scrollback_lines)
+        if not above:
+            return 0
+        painted = self._format("VT", scrollback_lines, cells_only=True).count(b"\r\n")
+        return int(above + self._terminal.size[1] - 1 - painted)
 
     def _paint_saved_cursor(self, end: bytes) -> bytes:
         """Return what ESC 8 will bring back; *end* brings back what is there now."""
-        self._terminal.feed(b"\x1b8")
-        _modes, _cells, saved = self._format_screen(0)
+        self._terminal.feed(RESTORE_CURSOR)
+        saved = self._format_screen(0).cursor
         self._terminal.feed(PLAIN_STATE + end)
-        return saved + b"\x1b7" + PLAIN_STATE
+        return saved + SAVE_CURSOR + PLAIN_STATE
 
     def _paint_primary(self, scrollback_lines: int, unwrap: bool, end: bytes) -> bytes:
         """
@@ -213,18 +207,17 @@ class GhosttyScreen:
         had_47 = self._terminal.mode(47)
         self._terminal.feed(b"\x1b[?47l")
         if self._terminal.mode(1049):
-            self._terminal.feed(b"\x1b8")  # where ?1049l will put the cursor
-        _modes, cells, cursor = self._format_screen(scrollback_lines, unwrap)
+            self._terminal.feed(RESTORE_CURSOR)  # where ?1049l will put the cursor
+        primary = self._format_screen(scrollback_lines, unwrap)
         self._terminal.feed(b"\x1b[?47h" + PLAIN_STATE + end)
         self._set_mode(47, had_47)
-        return _MARGINS.sub(b"", cells) + cursor
+        return primary.cells + primary.cursor
 
     def _set_mode(self, number: int, value: bool) -> None:
         # Sets the flag alone: no switch, no clearing.
         mode = ffi.new("GhosttyTerminalModeConfig*")
         mode.mode, mode.value = number, value
-        option = lib.GHOSTTY_TERMINAL_OPT_MODE
-        check(lib.ghostty_terminal_set(self._handle, option, mode), "mode")
+        self._set("MODE", mode)
 
     # Reading
 
@@ -240,14 +233,15 @@ class GhosttyScreen:
         html = html[html.find(">") + 1 :]
         html = html.replace('<div style="display: inline;', '<span style="')
         html = html.replace("</div>", "</span>")
-        return f"{PRE}{_PALETTE.sub(self._color, html)}</pre>"
+        return f"{PRE}{_PALETTE.sub(lambda found: palette_color(int(found[1])), html)}</pre>"
 
-    def _color(self, found: re.Match[str]) -> str:
-        palette = self._terminal.get("COLOR_PALETTE", "GhosttyColorRgb[256]")
-        color = palette[min(int(found[1]), 255)]
-        return f"#{color.r:02x}{color.g:02x}{color.b:02x}"
-
-    def _format(self, kind: str, scrollback_lines: int, unwrap: bool = False) -> bytes:
+    def _format(
+        self,
+        kind: str,
+        scrollback_lines: int,
+        unwrap: bool = False,
+        cells_only: bool = False,
+    ) -> bytes:
         options = init_sized("GhosttyFormatterTerminalOptions")
         options.emit = getattr(lib, f"GHOSTTY_FORMATTER_FORMAT_{kind}")
         options.unwrap = unwrap
@@ -255,7 +249,7 @@ class GhosttyScreen:
         selection = self._select(scrollback_lines)
         options.selection = selection
         if kind == "VT":
-            _want_all(options.extra)
+            _want(options.extra, cells_only)
         with _formatter(self._handle, options) as formatter:
             pointer, count = ffi.new("uint8_t**"), ffi.new("size_t*")
             check(
@@ -278,32 +272,13 @@ class GhosttyScreen:
         return selection
 
 
-def _open_character(output: bytes) -> int:
-    """Return how many bytes at the end are a UTF-8 character's first ones."""
-    for back in range(1, min(len(output), 3) + 1):
-        byte = output[-back]
-        if byte < 0x80:
-            return 0
-        if byte >= 0xC0:
-            wanted = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4 if byte < 0xF5 else 1
-            return back if wanted > back else 0
-    return 0
-
-
-def _from_origin(cells: bytes, cursor: re.Match[bytes]) -> bytes:
-    """Return the cursor's place in origin mode, counted from the margins."""
-    top, left = _MARGINS.search(cells), _LEFT.search(cells)
-    row = int(cursor[1]) - (int(top[1]) - 1 if top else 0)
-    column = int(cursor[2]) - (int(left[1]) - 1 if left else 0)
-    return b"\x1b[?6h\x1b[%d;%dH" % (max(row, 1), max(column, 1))
-
-
-def _want_all(extra: Any) -> None:
-    for name in ("modes", "scrolling_region", "tabstops", "pwd", "keyboard"):
-        setattr(extra, name, True)
+def _want(extra: Any, cells_only: bool) -> None:
+    extra.modes = extra.tabstops = True
+    for name in ("scrolling_region", "pwd", "keyboard"):
+        setattr(extra, name, not cells_only)
     for name in ("cursor", "style", "protection", "kitty_keyboard", "charsets"):
-        setattr(extra.screen, name, True)
-    extra.screen.hyperlink = True
+        setattr(extra.screen, name, not cells_only)
+    extra.screen.hyperlink = not cells_only
 
 
 @contextmanager

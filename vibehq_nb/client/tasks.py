@@ -104,49 +104,42 @@ class Task:
     def _gate(
         self, kind: Kind, question: str, action: dict[str, Any], **options: Any
     ) -> Decision:
-        shown = _Shown(self._base)
-        work = self._task.gate(kind, question, action, shown.begin, **options)
+        request = loop.run(self._task.ask(kind, question, action, **options))
         try:
-            decision = loop.run(work)
+            show_request(request, self._base)
+            decision = loop.run(request.settled())
         except DecisionError as error:
-            shown.end(error.decision)
+            show_decision(error.decision)
             raise
-        shown.end(decision)
+        except BaseException:
+            loop.run(request.cancel())
+            raise
+        show_decision(decision)
         return decision
 
 
-class _Shown:
-    """A request in a cell's output: a button while it waits, then what came of it."""
+def show_request(request: Request, base: str) -> None:
+    """Display the request with its button, in a notebook."""
+    if display.in_notebook():
+        display.show(_view(request, base))
 
-    def __init__(self, base: str) -> None:
-        self._base = base
-        self._request: Request | None = None
-        self._replace: Any = None
 
-    def begin(self, request: Request) -> None:
-        self._request = request
-        self._replace = display.show(self._view("waiting for a decision"))
+def show_decision(decision: Decision) -> None:
+    """Display who decided what: a saved notebook keeps it, where no button works."""
+    by = f" by {decision.decided_by}" if decision.decided_by else ""
+    text = f"{decision.status}{by}"
+    display.show(_Still(f"<p>{html.escape(text)}</p>", text))
 
-    def end(self, decision: Decision) -> None:
-        if self._replace is not None:
-            by = f" by {decision.decided_by}" if decision.decided_by else ""
-            self._replace(self._view(f"{decision.status}{by}"))
 
-    def _view(self, outcome: str) -> Any:
-        request = self._request
-        if request is None:
-            return None
-        still = request_html(request, outcome)
-        name = f'<approval "{request.question}": {outcome}>'
-        views = display.views()
-        if views is None:
-            return _Still(still, name)
-        return views.ApprovalView(
-            approval_id=request.approval_id,
-            title=name,
-            base=self._base,
-            snapshot=still,
-        )
+def _view(request: Request, base: str) -> Any:
+    still = request_html(request)
+    name = f'<approval "{request.question}">'
+    views = display.views()
+    if views is None:
+        return _Still(still, name)
+    return views.ApprovalView(
+        approval_id=request.approval_id, title=name, base=base, snapshot=still
+    )
 
 
 class _Still:
@@ -162,10 +155,10 @@ class _Still:
         return self._markup
 
 
-def request_html(request: Request, outcome: str) -> str:
-    """Return the question, the exact action and the outcome as HTML."""
+def request_html(request: Request) -> str:
+    """Return the question and the exact action as HTML."""
     action = json.dumps(request.action, ensure_ascii=False, sort_keys=True)
     return (
         f'<div class="vhq-request"><strong>{html.escape(request.question)}</strong>'
-        f"<pre>{html.escape(action)}</pre><p>{html.escape(outcome)}</p></div>"
+        f"<pre>{html.escape(action)}</pre></div>"
     )

@@ -64,7 +64,7 @@ class TerminalView(RoomView):
 class ApprovalView(RoomView):
     """One request for a decision with its buttons, or without an id all of them."""
 
-    view = traitlets.Unicode("approval").tag(sync=True)
+    view = traitlets.Unicode("approvals").tag(sync=True)
 
 
 class FindingsView(RoomView):
