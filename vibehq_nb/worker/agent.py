@@ -30,7 +30,7 @@ from vibehq_nb.worker.endpoint import EndpointSource
 from vibehq_nb.worker.providers.local import LocalProvider
 from vibehq_nb.worker.providers.port import Opening, Provider
 from vibehq_nb.worker.scans import SCANNER, Scans
-from vibehq_nb.worker.terminal import Terminal
+from vibehq_nb.worker.terminal import Terminal, make_screen
 from vibehq_nb.worker.terminal_link import TerminalLink
 
 logger = logging.getLogger(__name__)
@@ -60,30 +60,52 @@ class Agent:
         *,
         providers: Sequence[Provider] = (),
         scanner: Sequence[str] = SCANNER,
+        state: Path | None = None,
         idle_seconds: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare a worker; *runtime* is a private folder for its files."""
+        """
+        Prepare a worker; *runtime* is a private folder for its files.
+
+        Scans keep where they are in *state*; without it each is a full one.
+        """
         self.id = worker_id
         self.terminals: dict[str, Terminal] = {}
         self._source = source
         self._runtime = runtime
         self._providers = {one.name: one for one in providers or (LocalProvider(),)}
         self._scanner = scanner
+        self._scan_options = ["--host", worker_id]
+        if state is not None:
+            self._scan_options += ["--state", str(state)]
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._generation = int(time.time() * 1000)
+        self.has_ended = False
         self._tasks_of: dict[str, list[asyncio.Task[None]]] = {}
         self._painting = ThreadPoolExecutor(1, "screen")
         self._control = ControlLink(self._hello, self.perform)
         self._dialer = Dialer(source, "worker", worker_id, self._control)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the server is there."""
+        return self._dialer.is_up
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether a scan runs."""
+        return self._scans.is_running
 
     async def run(self) -> None:
         """Serve until the end; every terminal is closed when this returns."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                self._scans = Scans(tasks, self._control.report, self._scanner)
+                self._scans = Scans(
+                    tasks, self._control.report, self._scanner, self._scan_options
+                )
+                self._painting.submit(_warm_up)
                 dialing = tasks.create_task(self._dialer.run())
                 try:
                     await self._wait_for_end(dialing)
@@ -95,6 +117,7 @@ class Agent:
             logger.error("a newer worker %s has taken over: this one stops", self.id)
         finally:
             self._painting.shutdown()
+            self.has_ended = True
 
     async def _wait_for_end(self, dialing: asyncio.Task[None]) -> None:
         linked_at = self._clock()
@@ -144,7 +167,7 @@ class Agent:
             case CloseTerminal(terminal=terminal_id):
                 await self._close(terminal_id)
             case Freeze(terminal=terminal_id):
-                self._find(terminal_id).freeze()
+                return await self._find(terminal_id).freeze()
             case Thaw(terminal=terminal_id):
                 self._find(terminal_id).thaw()
             case Scan() | Cancel():
@@ -225,3 +248,8 @@ class Agent:
         if self.terminals.get(terminal_id) is terminal:
             self._forget(terminal_id)
             logger.info("%s: closed", terminal_id)
+
+
+def _warm_up() -> None:
+    # The library reads its declarations at the first use, for half a second.
+    make_screen(2, 2).keyframe()

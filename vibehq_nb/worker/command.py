@@ -45,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             runtime = stack.enter_context(_runtime_folder())
             source = EndpointSource(options.data, options.url)
             agent = Agent(
-                options.id, source, runtime, idle_seconds=options.idle_seconds
+                options.id,
+                source,
+                runtime,
+                state=options.data / "scan-state.json" if options.data else None,
+                idle_seconds=options.idle_seconds,
             )
             asyncio.run(_run(agent))
     except _HeldError:

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import psutil
 
+from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker.providers.port import Foreground
 
 GRACE = 2.0
@@ -77,20 +78,29 @@ def describe_group(group: int, shell: int | None, now: float) -> Foreground | No
     return None
 
 
-def stop_session(session: int) -> list[int]:
+async def stop_session(session: int, stopped: list[int]) -> None:
     """
-    Stop every process of *session*, the leader first, until none is new.
+    Stop every process of *session*, its leader first, until none runs.
 
-    Returns the pids that were not stopped before, in the order they were stopped;
-    what was stopped already is left out, so that it stays stopped after the thaw.
+    Adds to *stopped* whom it stopped, in order; what was stopped before is left out,
+    so that it stays stopped after the thaw.
+
+    Raises:
+        DeniedError: ``not-frozen`` if something does not stop within 2 s.
     """
-    seen: set[int] = set()
-    stopped: list[int] = []
-    while fresh := [pid for pid in members(session) if pid not in seen]:
-        for pid in fresh:
-            seen.add(pid)
-            with suppress(OSError, psutil.Error):
-                if psutil.Process(pid).status() != psutil.STATUS_STOPPED:
-                    os.kill(pid, signal.SIGSTOP)
-                    stopped.append(pid)
-    return stopped
+    deadline = time.monotonic() + GRACE
+    while running := [pid for pid in members(session) if not _is_stopped(pid)]:
+        if time.monotonic() >= deadline:
+            raise DeniedError("not-frozen", f"Process {running[0]} does not stop.")
+        fresh = [pid for pid in running if pid not in stopped]
+        send(fresh, signal.SIGSTOP)
+        stopped += fresh
+        await asyncio.sleep(0.005)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        status = psutil.Process(pid).status()
+    except psutil.Error:
+        return True
+    return status in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}

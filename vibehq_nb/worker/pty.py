@@ -234,9 +234,15 @@ class Pty:
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.Signals[f"SIG{name}"])
 
-    def freeze(self) -> None:
-        """Stop every process of the session that is not stopped already."""
-        self._frozen += processes.stop_session(self.pid)
+    async def freeze(self) -> str:
+        """
+        Stop every process of the session that is not stopped already.
+
+        Raises:
+            DeniedError: ``not-frozen`` if something does not stop within 2 s.
+        """
+        await processes.stop_session(self.pid, self._frozen)
+        return "signals"
 
     def thaw(self) -> None:
         """Let what ``freeze`` stopped go on, in reverse order."""

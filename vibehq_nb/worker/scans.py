@@ -1,6 +1,7 @@
 """Scans: each in a child process of its own, with exactly one end."""
 
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -35,11 +36,13 @@ class Scans:
         tasks: asyncio.TaskGroup,
         report: Callable[[Message], None],
         scanner: Sequence[str] = SCANNER,
+        options: Sequence[str] = (),
     ) -> None:
-        """Start the children with *scanner* and own their tasks in *tasks*."""
+        """Start *scanner* with *options* after a scan's own, as tasks of *tasks*."""
         self._tasks = tasks
         self._report = report
         self._scanner = scanner
+        self._options = options
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def perform(self, request: Scan | Cancel) -> None:
@@ -70,6 +73,11 @@ class Scans:
         if task := self._running.get(scan_id):
             task.cancel()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether any scan runs."""
+        return bool(self._running)
+
     def cancel_all(self) -> None:
         """Stop every scan."""
         for task in list(self._running.values()):
@@ -80,7 +88,7 @@ class Scans:
             scan_id=scan.scan_id, code="crashed", message="The scan could not start."
         )
         try:
-            async with asyncio.timeout(scan.deadline):
+            async with asyncio.timeout(scan.deadline + GRACE):
                 end = await self._run_child(scan)
         except TimeoutError:
             end = _failed(scan, "timeout", f"It took over {scan.deadline:g} s.")
@@ -96,9 +104,9 @@ class Scans:
         child = await asyncio.create_subprocess_exec(
             *self._scanner,
             *_arguments(scan),
+            *self._options,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
             limit=LINE_BYTES,
             start_new_session=True,
         )
@@ -144,7 +152,15 @@ def _failed(scan: Scan, code: str, message: str) -> ScanFailed:
 
 
 def _arguments(scan: Scan) -> list[str]:
-    return ["--scan-id", scan.scan_id, "--scope", scan.scope]
+    """Return the options of ``python -m vibehq_nb.ops`` that stand for *scan*."""
+    options = ["--scan-id", scan.scan_id, "--scope", scan.scope]
+    options += ["--deadline", f"{scan.deadline:g}"]
+    options += ["--filters", json.dumps(scan.filters)]
+    if scan.kinds:
+        options += ["--kinds", ",".join(scan.kinds)]
+    for pattern in scan.logs:
+        options += [f"--logs={pattern}"]
+    return options
 
 
 async def _reap(child: asyncio.subprocess.Process) -> int:

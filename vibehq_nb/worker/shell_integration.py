@@ -42,25 +42,25 @@ __vibehq_encode() {
 
 __vibehq_last() {
   local status=$? REPLY
-  if [[ $PS1 != "$__vibehq_wrapped" ]]; then
+  if [[ ${PS1-} != "$__vibehq_wrapped" ]]; then
     # $? and the flag serve the prompt that follows when something has taken the
     # place of PROMPT_COMMAND.
-    PS1='\[${__vibehq_ran:+'$'\e'']133;D;$?'$'\a''}'$'\e'']133;A'$'\a''\]'$PS1'\['$'\e'']133;B'$'\a''\]'
+    PS1='\[${__vibehq_ran:+'$'\e'']133;D;$?'$'\a''}'$'\e'']133;A'$'\a''\]'${PS1-}'\['$'\e'']133;B'$'\a''\]'
     __vibehq_wrapped=$PS1
   fi
-  if [[ $PS0 != *'133;C'* ]]; then
-    PS0=$PS0'${__vibehq_empty:$((__vibehq_ran=1,0)):0}'$'\e'']133;C'$'\a'
+  if [[ ${PS0-} != *'133;C'* ]]; then
+    PS0=${PS0-}'${__vibehq_empty:$((__vibehq_ran=1,0)):0}'$'\e'']133;C'$'\a'
   fi
   __vibehq_encode "$PWD"
   builtin printf '\e]7;file://%s%s\a\e]0;%s@%s: %s\a' \
-    "$HOSTNAME" "$REPLY" "$USER" "${HOSTNAME%%.*}" "${PWD/#"$HOME"/\~}"
+    "$HOSTNAME" "$REPLY" "${USER-}" "${HOSTNAME%%.*}" "${PWD/#"${HOME-}"/\~}"
   return "$status"
 }
 
 if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
   PROMPT_COMMAND=(__vibehq_first "${PROMPT_COMMAND[@]}" __vibehq_last)
 else
-  PROMPT_COMMAND=$'__vibehq_first\n'"$PROMPT_COMMAND"$'\n__vibehq_last'
+  PROMPT_COMMAND=$'__vibehq_first\n'"${PROMPT_COMMAND-}"$'\n__vibehq_last'
 fi
 """
 

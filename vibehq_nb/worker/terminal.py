@@ -6,12 +6,20 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Literal
 
-from vibehq_nb.client.screen import make_screen
 from vibehq_nb.core.input_ledger import InputLedger
+from vibehq_nb.core.messages import Object
 from vibehq_nb.core.screen import Screen
 from vibehq_nb.core.stream import RING_BYTES, ByteStream
 from vibehq_nb.worker.painter import BEHIND_BYTES, Painted, Painter
 from vibehq_nb.worker.providers.port import Exit, Foreground, Process
+
+def make_screen(cols: int, rows: int) -> Screen:
+    """Return the best screen this platform has."""
+    # Its library takes a third of a second to import: a worker says hello first.
+    from vibehq_nb.client import screen
+
+    return screen.make_screen(cols, rows)
+
 
 UNSENT_BYTES = RING_BYTES // 2
 """With more than this not sent to a room that is there, the program has to wait."""
@@ -114,10 +122,20 @@ class Terminal:
         job = self.foreground()
         return job is not None and not job.is_shell
 
-    def freeze(self) -> None:
-        """Stop its processes; keys are refused until the thaw."""
-        self.process.freeze()
+    async def freeze(self) -> Object:
+        """
+        Stop its processes and say how; keys are refused until the thaw.
+
+        Raises:
+            DeniedError: ``not-frozen`` if something does not stop; then all go on.
+        """
         self.is_frozen = True
+        try:
+            how = await self.process.freeze()
+        except BaseException:
+            self.thaw()
+            raise
+        return {"how": how}
 
     def thaw(self) -> None:
         """Let its processes go on."""
@@ -156,12 +174,14 @@ class Terminal:
 
     def update_reading(self) -> None:
         """Read or wait, as the screen and the room can take it."""
-        if self._must_wait():
+        if self.is_waiting:
             self.process.pause()
         else:
             self.process.resume()
 
-    def _must_wait(self) -> bool:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the program has to wait before its next output is read."""
         if self._is_shaking_hands or self.painter.behind > BEHIND_BYTES:
             return True
         return self._sent is not None and self.stream.head - self._sent > UNSENT_BYTES

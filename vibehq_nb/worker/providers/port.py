@@ -84,8 +84,13 @@ class Process(Protocol):
         """Return the foreground job, None when there is none."""
         ...
 
-    def freeze(self) -> None:
-        """Stop every process of the terminal."""
+    async def freeze(self) -> str:
+        """
+        Stop every process of the terminal and return the means in one word.
+
+        Raises:
+            DeniedError: ``not-frozen`` if something does not stop.
+        """
         ...
 
     def thaw(self) -> None:
