@@ -135,6 +135,30 @@ def _decode_utf8(frame: bytes) -> str:
         raise DecodeError("the frame is not UTF-8") from None
 
 
+def convert(value: Any, kind: Any) -> Any:
+    """
+    Return a plain value as *kind*, a struct or a union of structs.
+
+    Raises:
+        DecodeError: Naming the field that is wrong and what it should be, never its
+            content.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise DecodeError(_without_content(str(error))) from None
+
+
+def _without_content(text: str) -> str:
+    place = text.rfind(" - at `$")
+    where = text[place:] if place >= 0 else ""
+    if text.startswith("Object contains unknown field"):
+        return f"there is an unknown field{where}"
+    if text.startswith("Invalid enum value"):
+        return f"the value is none of those that are possible{where}"
+    return text
+
+
 class Decoder:
     """Decodes text frames into a fixed set of message types."""
 
@@ -159,12 +183,5 @@ class Decoder:
             raise DecodeError("the message has no type")
         if kind not in self._types:
             raise DecodeError("this room knows no message of that type", "unknown-type")
-        try:
-            return msgspec.convert(value, self._union)  # type: ignore[no-any-return]
-        except msgspec.ValidationError as error:
-            raise DecodeError(_without_content(str(error))) from None
-
-
-def _without_content(text: str) -> str:
-    """Keep msgspec's path and expectation; an unknown field's name is the sender's."""
-    return "there is an unknown field" if "unknown field" in text else text
+        message: Message = convert(value, self._union)
+        return message

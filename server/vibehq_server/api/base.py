@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 from tornado.web import MissingArgumentError
 
-from vibehq_nb.core.codec import check_plain
+from vibehq_nb.core.codec import check_plain, convert
 from vibehq_nb.core.errors import DecodeError, DeniedError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.roles import Role, may_join, may_send
@@ -31,10 +31,8 @@ class ApiHandler(VibeHandler):
             tag = getattr(kind, "__struct_config__", None)
             if tag is not None and tag.tag is not None:
                 value = {"type": tag.tag, **value}
-        try:
-            return msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            raise DecodeError(without_content(str(error))) from None
+        decoded: Decoded = convert(value, kind)
+        return decoded
 
     def answer(self, value: Any, status: int = 200) -> None:
         """Answer with *value*, structs included."""
@@ -108,14 +106,3 @@ class ApiHandler(VibeHandler):
             DeniedError: If there can be no such room.
         """
         return await self.context.hub.room(party, name)
-
-
-def without_content(text: str) -> str:
-    """Return msgspec's complaint with its path and expectation, without the value."""
-    place = text.rfind(" - at `$")
-    where = text[place:] if place >= 0 else ""
-    if text.startswith("Object contains unknown field"):
-        return f"there is an unknown field{where}"
-    if text.startswith("Invalid enum value"):
-        return f"the value is none of those that are possible{where}"
-    return text

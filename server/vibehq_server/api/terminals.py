@@ -183,8 +183,7 @@ class TerminalActionHandler(OneTerminalHandler):
                 wanted = self.decode_body(AskWriter)
                 room = await self.live_room(*key)
                 await room.run(room.set_writer, self.identity.user, wanted.action)
-                writer = room.lease.writer(self.context.hub.clock())
-                self.answer({"writer": writer})
+                self.answer({"writer": room.writing.writer})
             case "freeze":
                 freeze = Freeze(id="", terminal=key.name)
                 self.answer(await self._ask(key.name, freeze))
