@@ -18,7 +18,6 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +43,8 @@ def screen(chromium: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    """JupyterLab on a copy of our notebooks."""
-    folder = tmp_path / "notebooks"
-    shutil.copytree(NOTEBOOKS, folder)
-    lab = Lab(tmp_path, folder)
+    """JupyterLab on the tour, as `vibehq lab` starts it."""
+    lab = Lab(tmp_path)
     try:
         lab.start()
         yield lab

@@ -25,11 +25,10 @@ def free_port() -> int:
 
 
 class Lab:
-    """One JupyterLab server process on one port, started again at will."""
+    """What ``vibehq lab`` starts, on one port, killed and started again at will."""
 
-    def __init__(self, root: Path, notebooks: Path, *options: str) -> None:
+    def __init__(self, root: Path, *options: str) -> None:
         self.root = root
-        self.notebooks = notebooks
         self.port = free_port()
         self.base_path = "/user/ana/"
         self.url = f"http://127.0.0.1:{self.port}{self.base_path}"
@@ -61,20 +60,19 @@ class Lab:
         with (self.root / "lab.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "jupyter", "lab", "--allow-root"),
-                    *("--no-browser", "--ip=127.0.0.1", f"--port={self.port}"),
-                    "--ServerApp.port_retries=0",
+                    *(sys.executable, "-m", "vibehq_server.cli", "lab"),
+                    *(str(self.root), f"--port={self.port}", "--no-browser", "--"),
+                    *("--ip=127.0.0.1", "--ServerApp.port_retries=0"),
                     f"--ServerApp.base_url={self.base_path}",
                     f"--IdentityProvider.token={TOKEN}",
                     "--LabApp.expose_app_in_browser=True",
                     f"--LabApp.user_settings_dir={self.root / 'settings'}",
-                    f"--ServerApp.root_dir={self.notebooks}",
                     *self.options,
                 ],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
-                cwd=self.notebooks,
+                cwd=self.root,
             )
         self._await_ready()
 

@@ -32,6 +32,10 @@ def lab(arguments: argparse.Namespace) -> int:
         command.append(f"--ServerApp.port={arguments.port}")
     if arguments.no_browser or not has_screen():
         command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # Jupyter asks root to say it twice; a container knows no other user.
+        command.append("--allow-root")
+    command += arguments.after
     sys.stdout.flush()
     os.execv(sys.executable, command)
 

@@ -22,8 +22,17 @@ class Parser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Return the arguments; leave with code 2 where they are wrong."""
-        arguments, rest = self.parse_known_args(argv)
+        """
+        Return the arguments; leave with code 2 where they are wrong.
+
+        What follows ``--`` is ``after``, for a command that hands it on.
+        """
+        words = list(argv)
+        end = words.index("--") if "--" in words else len(words)
+        arguments, rest = self.parse_known_args(words[:end])
+        arguments.after = words[end + 1 :]
+        if arguments.after and not getattr(arguments, "hands_on", False):
+            arguments.parser.error(f"unknown option {arguments.after[0]}")
         if rest:
             chosen: Parser = arguments.parser
             chosen.error(f"unknown option {rest[0]}")

@@ -75,9 +75,10 @@ def _add_programs(tree: Tree) -> None:
     lab = tree.add(
         "lab",
         "Open JupyterLab on a copy of the tour; nothing of yours is overwritten.",
-        "vibehq lab ~/runbooks",
+        "vibehq lab ~/runbooks -- --ip=127.0.0.1",
         ("lab", "lab"),
     )
+    lab.set_defaults(hands_on=True)  # what follows -- goes to JupyterLab
     lab.add_argument("dir", nargs="?", default=".", help="where vibehq-tour/ is put")
     lab.add_argument("--port", type=int, help="the port JupyterLab listens on")
     lab.add_argument(
