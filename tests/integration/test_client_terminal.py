@@ -222,6 +222,25 @@ def test_two_runs_at_once_take_turns(hq: HQ, term: Terminal) -> None:
     assert loop.run(both()) == ["a", "b"]
 
 
+def test_an_object_that_is_dropped_takes_its_socket_along(
+    hq: HQ, term: Terminal
+) -> None:
+    term.run("true")
+
+    def viewers() -> int:
+        found = hq._hq.api.request("GET", f"/api/terminals/{term.id}")
+        return int(found["viewers"])
+
+    eventually(lambda: viewers() == 1)
+    second = Terminal(AsyncTerminal(hq._hq.api, term.id))
+    second.screen()
+    eventually(lambda: viewers() == 2)
+
+    del second
+
+    eventually(lambda: viewers() == 1)
+
+
 def test_somebody_else_who_types_is_named(
     server: ThrowAwayServer, hq: HQ, term: Terminal
 ) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import until
+from vibehq_nb.worker import processes
 from vibehq_nb.worker.providers.port import Exit
 from vibehq_nb.worker.pty import INPUT_BYTES, Pty
 
@@ -92,6 +93,12 @@ async def test_a_death_by_signal_is_named() -> None:
     assert await opened.ended() == Exit(None, "KILL")
 
 
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "GRACE", 0.2)
+
+
+@pytest.mark.usefixtures("short_grace")
 async def test_exit_does_not_wait_for_what_runs_in_the_background() -> None:
     opened = Opened(BASH, "-c", "trap '' HUP; sleep 30 & printf done; exit 0")
 
@@ -160,6 +167,7 @@ async def test_a_program_that_does_not_read_has_its_input_refused_not_grown() ->
     await opened.pty.close()
 
 
+@pytest.mark.usefixtures("short_grace")
 async def test_close_leaves_no_process_that_refuses_to_go() -> None:
     script = "trap '' HUP TERM; (trap '' HUP TERM; sleep 60) & echo ready; sleep 60"
     opened = Opened(BASH, "-c", script)

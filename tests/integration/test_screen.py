@@ -208,7 +208,8 @@ def test_nothing_is_answered_and_queries_are_not_repeated() -> None:
 
 def test_html_is_escaped_and_carries_no_link() -> None:
     screen = fed(
-        b"<script>&\x1b[31m\"red\"\x1b[0m \x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07"
+        b'<script>&\x1b[31m"red"\x1b[0m ',
+        b"\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07",
     )
 
     html = screen.html()

@@ -233,7 +233,8 @@ class GhosttyScreen:
         html = html[html.find(">") + 1 :]
         html = html.replace('<div style="display: inline;', '<span style="')
         html = html.replace("</div>", "</span>")
-        return f"{PRE}{_PALETTE.sub(lambda found: palette_color(int(found[1])), html)}</pre>"
+        html = _PALETTE.sub(lambda found: palette_color(int(found[1])), html)
+        return f"{PRE}{html}</pre>"
 
     def _format(
         self,

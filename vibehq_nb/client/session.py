@@ -193,8 +193,10 @@ class TerminalSession:
         error, writer = self._input_error, self.replica.writer
         if error is None:
             return TerminalError(f"{self.label} took no keys.")
-        if error.code == "not-writer" and writer is not None and writer.user:
-            return NotWriterError(writer.user, writer.idle_seconds, self.label)
+        if error.code == "not-writer":
+            who = writer.user if writer is not None and writer.user else "Somebody"
+            idle = writer.idle_seconds if writer is not None else 0.0
+            return NotWriterError(who, idle, self.label)
         if error.code == "frozen":
             return FrozenError(error.message)
         return DeniedError(error.code, error.message)

@@ -1,6 +1,8 @@
 """A shared terminal, as a notebook uses it."""
 
+import contextlib
 import html
+import weakref
 from typing import Any
 
 from vibehq_nb.client import display, loop
@@ -24,6 +26,8 @@ class Terminal:
         self.id, self.target = terminal.id, terminal.target
         self._terminal = terminal
         self._base = base
+        # A cell that runs again drops the old object: its socket goes with it.
+        weakref.finalize(self, _leave, terminal).atexit = False
 
     def __repr__(self) -> str:
         """Return the same text at every run."""
@@ -113,3 +117,8 @@ class Terminal:
             return self.static()._repr_html_()
         except VibeError:
             return screen_html(html.escape(repr(self)))
+
+
+def _leave(terminal: AsyncTerminal) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is gone already
+        loop.shared().submit(terminal.detach())

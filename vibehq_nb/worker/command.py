@@ -42,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.data is not None:
                 stack.enter_context(_held(options.data / "worker.lock"))
             _leave_caller()
-            runtime = stack.enter_context(_runtime_folder())
+            runtime = stack.enter_context(_runtime_folder(options.data))
             source = EndpointSource(options.data, options.url)
+            _forget_secrets()
             agent = Agent(
                 options.id,
                 source,
@@ -118,11 +119,21 @@ def _leave_caller() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    os.environ.pop("VIBEHQ_TOKEN", None)
+
+
+def _forget_secrets() -> None:
+    # What the worker starts inherits its environment: terminals and scans.
+    for name in ("VIBEHQ_TOKEN", "VIBEHQ_WORKER_KEY"):
+        os.environ.pop(name, None)
 
 
 @contextmanager
-def _runtime_folder() -> Iterator[Path]:
+def _runtime_folder(data: Path | None) -> Iterator[Path]:
+    if data is not None:
+        folder = data / "run"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        yield folder
+        return
     folder = Path(tempfile.mkdtemp(prefix="vibehq-worker-"))
     try:
         yield folder

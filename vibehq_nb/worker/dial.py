@@ -103,6 +103,10 @@ class Dialer:
             self._complain(str(error))
         except (OSError, TimeoutError, WebSocketException) as error:
             self._complain(f"the server cannot be reached ({type(error).__name__})")
+        except Exception:
+            # A mistake on one link must not end the shells of the others.
+            logger.exception("%s: the link failed", self._name)
+            return REFUSED_DELAY
         return 0.0
 
     async def _dial(self) -> None:

@@ -13,6 +13,7 @@ from vibehq_nb.core.stream import RING_BYTES, ByteStream
 from vibehq_nb.worker.painter import BEHIND_BYTES, Painted, Painter
 from vibehq_nb.worker.providers.port import Exit, Foreground, Process
 
+
 def make_screen(cols: int, rows: int) -> Screen:
     """Return the best screen this platform has."""
     # Its library takes a third of a second to import: a worker says hello first.

@@ -56,7 +56,7 @@ def test_any_repetition_and_refusal_types_each_key_once(
     keys: bytes, draw: st.DataObject
 ) -> None:
     ledger, typed = InputLedger(), b""
-    for _ in range(60):
+    for _ in range(20):
         start = draw.draw(st.integers(0, ledger.taken("a")))
         end = draw.draw(st.integers(start, len(keys)))
         fresh = ledger.fresh("a", start, keys[start:end])

@@ -37,8 +37,10 @@ def test_a_screen_without_a_cursor_is_all_cells() -> None:
 
 @pytest.mark.parametrize(
     ("output", "count"),
-    [(b"", 0), (b"a", 0), (b"\xe4", 1), (b"a\xe4\xb8", 2), ("漢".encode(), 0)]
-    + [(b"\xf0\x9f\x98", 3), ("😀".encode(), 0), (b"\x80\x80\x80\x80", 0), (b"\xff", 0)],
+    [
+        *[(b"", 0), (b"a", 0), (b"\xe4", 1), (b"a\xe4\xb8", 2), ("漢".encode(), 0)],
+        *[(b"\xf0\x9f\x98", 3), ("😀".encode(), 0), (b"\x80" * 4, 0), (b"\xff", 0)],
+    ],
 )
 def test_open_character_counts_the_first_bytes(output: bytes, count: int) -> None:
     assert open_character(output) == count

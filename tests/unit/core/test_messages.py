@@ -1,5 +1,6 @@
 """The golden files of the wire: one message each, read here and by vitest."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def test_golden_message_decodes_and_encodes_to_itself(name: str) -> None:
 
     assert file["name"] == name
     assert file["parties"] == {"up": sorted(up), "down": sorted(down)}
-    for decoder in sum([*up.values(), *down.values()], []):
+    for decoder in itertools.chain(*up.values(), *down.values()):
         message = decoder.decode(json.dumps(file["message"]))
         assert type(message) is kind
         assert type_of(message) == file["type"]

@@ -21,7 +21,7 @@ def test_since_returns_the_tail_of_what_was_appended(
 
     assert stream.head == len(whole)
     assert stream.head - stream.oldest <= capacity
-    assert stream.oldest == max(0, len(whole) - capacity) or stream.oldest <= len(whole)
+    assert len(whole) - capacity <= stream.oldest <= len(whole)
     for offset in range(stream.oldest, stream.head + 1):
         assert stream.since(offset) == whole[offset:]
         assert stream.since(offset, 7) == whole[offset : offset + 7]
@@ -133,5 +133,5 @@ def test_safe_tail_is_a_suffix_that_begins_a_line(output: bytes, limit: int) -> 
 
     assert tail == output[start:]
     assert len(tail) <= limit
-    if 0 < start and b"\n" in output[-limit:]:
+    if start > 0 and b"\n" in output[-limit:]:
         assert output[start - 1 : start] == b"\n"

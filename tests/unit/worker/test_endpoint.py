@@ -12,7 +12,10 @@ from vibehq_nb.worker.endpoint import Endpoint, EndpointSource
     ("url", "wanted"),
     [
         ("http://127.0.0.1:8900", "ws://127.0.0.1:8900/parties/terminal/w:a?_pk=c"),
-        ("https://hq/user/bob/vibehq/", "wss://hq/user/bob/vibehq/parties/terminal/w:a?_pk=c"),
+        (
+            "https://hq/user/bob/vibehq/",
+            "wss://hq/user/bob/vibehq/parties/terminal/w:a?_pk=c",
+        ),
     ],
 )
 def test_socket_url_keeps_the_base(url: str, wanted: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker.providers.local import (
     LocalProvider,
+    _is_shell,
     child_environment,
     default_shell,
 )
@@ -64,10 +65,28 @@ async def test_refusals_are_one_sentence(
 ) -> None:
     wanted: dict[str, object] = {"place": "", "command": None, "cwd": None, **fields}
     opening = Opening(
-        terminal="w", cols=80, rows=24, runtime=tmp_path, **wanted  # type: ignore[arg-type]
+        terminal="w",
+        cols=80,
+        rows=24,
+        runtime=tmp_path,
+        **wanted,  # type: ignore[arg-type]
     )
 
     with pytest.raises(DeniedError) as caught:
         LocalProvider().open(opening)
 
     assert (caught.value.code, caught.value.reason) == (code, sentence)
+
+
+@pytest.mark.parametrize(
+    ("command", "is_shell"),
+    [
+        (["bash"], True),
+        (["/bin/sh", "-l"], True),
+        (["bash", "-c", "make"], False),
+        (["bash", "script.sh"], False),
+        (["top"], False),
+    ],
+)
+def test_a_shell_is_one_that_prompts(command: list[str], is_shell: bool) -> None:
+    assert _is_shell(command) is is_shell

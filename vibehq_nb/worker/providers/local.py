@@ -48,10 +48,16 @@ class LocalProvider:
                 cwd,
                 opening.cols,
                 opening.rows,
-                is_shell=Path(command[0]).name in SHELLS,
+                is_shell=opening.command is None or _is_shell(command),
             )
         except OSError as error:
             raise DeniedError("no-command", explain(error, command[0])) from None
+
+
+def _is_shell(command: list[str]) -> bool:
+    """Tell whether *command* is a shell that prompts, rather than runs a script."""
+    name, options = Path(command[0]).name, command[1:]
+    return name in SHELLS and all(option.startswith("-") for option in options)
 
 
 def default_shell() -> str:
