@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 MAX_RESTARTS = 8
 STEADY_SECONDS = 60.0
+FENCED = 4
+"""The worker's exit code when another one of its name took over."""
 
 
 class LocalWorker:
@@ -47,6 +49,9 @@ class LocalWorker:
             # waiting thread, which cannot be cancelled.
             while (code := process.poll()) is None:  # noqa: ASYNC110
                 await asyncio.sleep(CHECK_SECONDS)
+            if code == FENCED:
+                logger.error("another worker of this name took over; none is started")
+                return
             was_steady = loop.time() - started >= STEADY_SECONDS
             failures = 1 if was_steady else failures + 1
             logger.warning("the local worker ended with code %d", code)

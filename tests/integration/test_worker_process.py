@@ -173,3 +173,17 @@ async def test_a_wrong_call_is_one_sentence(
     assert process.returncode == 2
     assert said.decode().startswith(sentence)
     assert said.count(b"\n") == 1
+
+
+async def test_a_fenced_worker_says_so_by_its_exit_code(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    write_endpoint(tmp_path, rooms)
+    async with worker("--data", str(tmp_path), "--id", "w") as process:
+        await until(lambda: rooms.control is not None)
+        assert rooms.control is not None
+        await rooms.control.close(4509, "replaced")
+        async with asyncio.timeout(10):
+            code = await process.wait()
+
+        assert code == 4

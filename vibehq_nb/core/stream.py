@@ -13,6 +13,9 @@ from vibehq_nb.core.errors import GapError
 
 RING_BYTES = 8 * 1024 * 1024
 
+MERGED_BYTES = 4096
+"""Small writes are kept as chunks of up to this; each alone would cost ten times it."""
+
 
 class Size(NamedTuple):
     """From *offset* on, output is meant for a screen of this many cells."""
@@ -48,11 +51,15 @@ class ByteStream:
 
     def append(self, data: bytes) -> int:
         """Add *data* at the head and return the new head."""
-        if data:
+        if not data:
+            return self.head
+        if self._chunks and len(self._chunks[-1]) + len(data) <= MERGED_BYTES:
+            self._chunks[-1] += data
+        else:
             self._chunks.append(data)
             self._starts.append(self.head)
-            self.head += len(data)
-            self._trim()
+        self.head += len(data)
+        self._trim()
         return self.head
 
     def _trim(self) -> None:

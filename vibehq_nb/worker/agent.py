@@ -82,6 +82,7 @@ class Agent:
         self._clock = clock
         self._generation = int(time.time() * 1000)
         self.has_ended = False
+        self.is_fenced = False
         self._tasks_of: dict[str, list[asyncio.Task[None]]] = {}
         self._painting = ThreadPoolExecutor(1, "screen")
         self._control = ControlLink(self._hello, self.perform)
@@ -114,6 +115,7 @@ class Agent:
                     self._scans.cancel_all()
                     dialing.cancel()
         except* FencedError:
+            self.is_fenced = True
             logger.error("a newer worker %s has taken over: this one stops", self.id)
         finally:
             self._painting.shutdown()

@@ -22,6 +22,10 @@ from vibehq_nb.worker.endpoint import EndpointSource
 logger = logging.getLogger(__name__)
 
 
+FENCED = 4
+"""Exit code: starting again would only fence the other one in turn."""
+
+
 class _HeldError(Exception):
     """Another worker holds the lock."""
 
@@ -30,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run a worker until it is told to stop; return the exit code.
 
-    0: it ended, or another worker holds the folder; 2: it cannot work as called.
+    0: it ended, or another worker holds the folder; 2: it cannot work as called;
+    4: another worker of the same name has taken over.
     """
     options = _parse(argv)
     logging.basicConfig(
@@ -53,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 idle_seconds=options.idle_seconds,
             )
             asyncio.run(_run(agent))
+            if agent.is_fenced:
+                return FENCED
     except _HeldError:
         sys.stderr.write(f"A worker holds {options.data} already.\n")
     except UsageError as error:

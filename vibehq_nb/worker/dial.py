@@ -83,6 +83,10 @@ class Dialer:
         """
         while True:
             minimum = await self._attempt()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A cancel that met the link's own end in a TaskGroup was swallowed.
+                raise asyncio.CancelledError
             delay = reconnect_delay(
                 self._retry, random.random(), MIN_DELAY, MAX_DELAY, factor=1.5
             )
