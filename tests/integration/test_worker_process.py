@@ -178,7 +178,7 @@ async def test_a_wrong_call_is_one_sentence(
 async def test_a_fenced_worker_says_so_by_its_exit_code(
     rooms: WorkerRooms, tmp_path: Path
 ) -> None:
-    write_endpoint(tmp_path, rooms)
+    write_endpoint(rooms, tmp_path)
     async with worker("--data", str(tmp_path), "--id", "w") as process:
         await until(lambda: rooms.control is not None)
         assert rooms.control is not None
