@@ -99,7 +99,9 @@ def test_a_missing_file_is_skipped(tmp_path: Path) -> None:
     assert why_skipped(tmp_path / "none") == "no such file or directory"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user other than root: root may read everything")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="needs a user other than root: root may read everything"
+)
 def test_an_unreadable_file_is_skipped(tmp_path: Path) -> None:
     locked = tmp_path / "a.log"
     locked.touch(mode=0)
