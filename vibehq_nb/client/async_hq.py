@@ -59,8 +59,8 @@ class AsyncHQ:
         Open a terminal, or attach to the one that is there.
 
         Args:
-            target: ``local``, ``docker:web-1``, ``podman:…``, ``k8s:ns/pod``,
-                ``ssh:host``.
+            target: One of the worker's providers and its object; every worker has
+                ``local``, a shell on its host.
             name: Which of the worker's terminals; without one, its first.
             new: A terminal of its own, under the first free number.
             worker: Where, if several are there.

@@ -64,8 +64,8 @@ class HQ:
         Open a terminal, or attach to the one that is there; it displays live.
 
         Args:
-            target: ``local``, ``docker:web-1``, ``podman:…``, ``k8s:ns/pod``,
-                ``ssh:host``.
+            target: One of the worker's providers and its object; every worker has
+                ``local``, a shell on its host.
             name: Which of the worker's terminals; without one, its first.
             new: A terminal of its own.
             worker: Where, if several are there.
