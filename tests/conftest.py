@@ -1,6 +1,7 @@
 """What all tiers share."""
 
 import os
+import signal
 
 # Plain output everywhere: a test reads what a program prints.
 os.environ["NO_COLOR"] = "1"
@@ -9,3 +10,7 @@ os.environ.pop("FORCE_COLOR", None)
 # The tests find their own servers, never one of the person who runs them.
 for name in ("VIBEHQ_URL", "VIBEHQ_TOKEN", "VIBEHQ_DATA", "JPY_PARENT_PID"):
     os.environ.pop(name, None)
+
+# A shell that runs tests in the background starts them deaf to Ctrl-C, and some send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

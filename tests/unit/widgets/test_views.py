@@ -76,10 +76,17 @@ def test_a_saved_notebook_keeps_the_screen_and_a_stable_name() -> None:
     assert "application/vnd.jupyter.widget-view+json" in content
 
 
+def test_the_bar_shows_the_name_without_the_brackets_of_a_repr() -> None:
+    view = TerminalView(title="<terminal web-1 (local)>")
+
+    assert view.get_state()["title"] == "web-1 (local)"
+    assert repr(view) == "<terminal web-1 (local)>"
+
+
 def test_a_view_without_a_screen_shows_its_name_escaped() -> None:
     content, _metadata = RoomView(title="<b>")._repr_mimebundle_()
 
-    assert content["text/html"] == "<p>&lt;b&gt;</p>"
+    assert content["text/html"] == '<p class="vhq-view">&lt;b&gt;</p>'
 
 
 def test_the_page_gets_the_bundle_when_it_asks(
