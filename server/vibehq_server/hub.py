@@ -72,6 +72,11 @@ class Hub:
                 "no-such-room",
                 "A room name has 1 to 256 bytes, no slash and no control characters.",
             )
+        only = self.parties[party].names
+        if only is not None and name not in only:
+            raise DeniedError(
+                "no-such-room", f"The one room of this party is {', '.join(only)}."
+            )
         return RoomKey(party, name)
 
     async def room(self, party: str, name: str) -> Room:
@@ -107,7 +112,16 @@ class Hub:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             for room in self.live():
-                room.tick()
+                try:
+                    room.tick()
+                except Exception:
+                    logger.exception("%s: its tick failed", room.key)
+
+    def forget_idle(self, room: Room) -> None:
+        """Let go of a room that nobody is in and that holds nothing."""
+        if room.is_idle and self.find(*room.key) is room:
+            del self._rooms[room.key]
+            self.spawn(room.stop(), f"stop {room.key}")
 
     def live(self, party: str | None = None) -> list[Room]:
         """Return the started rooms, of one party or all."""

@@ -54,6 +54,8 @@ class Room:
 
     access: ClassVar[Literal["session", "open"]] = "session"
     max_message_bytes: ClassVar[int] = 1024 * 1024
+    names: ClassVar[frozenset[str] | None] = None
+    """The only rooms there are of this party; None for any name."""
 
     def __init__(self, key: RoomKey, hub: "Hub") -> None:
         """Create the room; ``on_start`` runs before anything else."""
@@ -67,6 +69,11 @@ class Room:
     def name(self) -> str:
         """The raw room name, as it stands in the URL."""
         return self.key.name
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost if the room were forgotten."""
+        return False
 
     @property
     def now(self) -> datetime:

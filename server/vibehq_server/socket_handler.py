@@ -30,18 +30,17 @@ PROBE_SECONDS = 5.0
 WORKER_MESSAGE_BYTES = 2 * 1024 * 1024
 
 
-def split_path(path: str) -> tuple[str, str, str]:
+def split_path(path: str, base_path: str = "") -> tuple[str, str, str]:
     """
-    Return party, room and rest of a raw path under ``/parties/``.
+    Return party, room and rest of a raw path under ``{base_path}/parties/``.
 
     Empty segments are dropped, nothing is decoded.
 
     Raises:
         DeniedError: ``no-such-room`` when there is no party and room in it.
     """
-    _, _, below = path.partition("/parties/")
-    parts = [part for part in below.split("/") if part]
-    if len(parts) < 2:
+    parts = [part for part in path.removeprefix(base_path).split("/") if part]
+    if len(parts) < 3 or parts.pop(0) != "parties":
         raise DeniedError("no-such-room", "The path is /parties/PARTY/ROOM.")
     return parts[0], parts[1], "/".join(parts[2:])
 
@@ -58,18 +57,21 @@ class RoomSocket(VibeHandler, WebSocketHandler):
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             await self._plain()
             return
-        key, _ = self._address()
-        self._connection_id = self._choose_id(key)
-        self.room = await self.context.hub.room(*key)
+        self._key, _ = self._address()
+        self._connection_id = self._choose_id(self._key)
+        self.room = await self.context.hub.room(*self._key)
         await WebSocketHandler.get(self, *args, **kwargs)
+
+    def _split_path(self) -> tuple[str, str, str]:
+        return split_path(self.request.path, self.context.base_path)
 
     def ticket_room(self) -> RoomKey | None:
         """Return the room a ticket has to be for."""
-        party, name, _ = split_path(self.request.path)
+        party, name, _ = self._split_path()
         return self.context.hub.key(party, name)
 
     def _address(self) -> tuple[RoomKey, str]:
-        party, name, rest = split_path(self.request.path)
+        party, name, rest = self._split_path()
         key = self.context.hub.key(party, name)
         if not may_join(key.party, self.identity.roles) or not self.identity.allows(
             key
@@ -89,8 +91,9 @@ class RoomSocket(VibeHandler, WebSocketHandler):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Enter the room."""
-        assert self.room is not None
         self.set_nodelay(True)
+        # It may have been forgotten as idle since the handshake began.
+        self.room = await self.context.hub.room(*self._key)
         request = self._connect_request()
         self.connection = Connection(
             self._connection_id, self.identity, request, self, Outbox(self)
@@ -111,7 +114,7 @@ class RoomSocket(VibeHandler, WebSocketHandler):
         query: dict[str, str] = {}
         for name, value in pairs:
             query.setdefault(name, value)
-        _, _, rest = split_path(self.request.path)
+        _, _, rest = self._split_path()
         address = f"{self.request.protocol}://{self.request.host}{self.request.path}"
         return ConnectRequest(
             uri=f"{address}?{urlencode(pairs)}",
@@ -136,10 +139,22 @@ class RoomSocket(VibeHandler, WebSocketHandler):
             return
         code = self.close_code or 1006
         was_clean = self.close_code is not None
+        reason = self.close_reason or ""
         self.context.hub.spawn(
-            self.room.leave(self.connection, code, self.close_reason or "", was_clean),
+            self._leave(self.room, self.connection, code, reason, was_clean),
             f"leave {self.room.key}",
         )
+
+    async def _leave(
+        self,
+        room: Room,
+        connection: Connection,
+        code: int,
+        reason: str,
+        was_clean: bool,
+    ) -> None:
+        await room.leave(connection, code, reason, was_clean)
+        self.context.hub.forget_idle(room)
 
     def on_pong(self, data: bytes) -> None:
         """Note that the peer is alive."""
@@ -190,6 +205,7 @@ class RoomSocket(VibeHandler, WebSocketHandler):
     async def _plain(self) -> None:
         key, rest = self._address()
         room = await self.context.hub.room(*key)
+        self.context.hub.forget_idle(room)
         headers = {name.lower(): v for name, v in self.request.headers.get_all()}
         query = dict(reversed(parse_qsl(self.request.query, keep_blank_values=True)))
         method = self.request.method or "GET"

@@ -127,7 +127,7 @@ async def running(
 ) -> AsyncIterator[House]:
     """Run a server with *parties* until the block ends."""
     hub = Hub(parties, log or MemoryRoomLog(), version="test", **options)
-    context = SimpleNamespace(hub=hub, auth=NamedUsers())
+    context = SimpleNamespace(hub=hub, auth=NamedUsers(), base_path="")
     app = tornado.web.Application(
         [(r"/parties/.*", RoomSocket)], vibehq=context, log_function=lambda _: None
     )

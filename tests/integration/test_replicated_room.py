@@ -272,3 +272,31 @@ async def test_a_consumer_that_does_not_read_is_closed_and_others_are_not():
 
         assert [event["offset"] for event in seen] == list(range(1, 401))
         assert await slow.close_code() in (4408, 1006)
+
+
+async def test_a_client_far_behind_is_sent_the_state_and_the_gap():
+    async with running(PARTIES) as house:
+        peer, frames = await joined(house)
+        for number in range(300):
+            await emit(peer, f"n{number}", data={"filler": "x" * 20_000})
+        while (await peer.until("event"))["offset"] < 300:
+            pass
+
+        _, again = await joined(house, epoch=frames[0]["epoch"], offset=0)
+
+        assert [f["type"] for f in again] == ["connected", "gap", "snapshot", "tick"]
+        assert (again[1]["from"], again[1]["to"]) == (0, 300)
+
+
+async def test_a_tick_that_fails_in_one_room_reaches_the_others(monkeypatch):
+    class BadRoom(NotesRoom):
+        def tick(self):
+            raise RuntimeError("a bug of its author")
+
+    monkeypatch.setattr("vibehq_server.hub.TICK_SECONDS", 0.01)
+    async with running({"ops": NotesRoom, "hil": BadRoom}) as house:
+        bad = await house.connect("hil/main")
+        await bad.until("tick")
+        peer, _ = await joined(house)
+
+        assert (await peer.next())["type"] == "tick"

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from tests.integration.house import House, Peer, running
 from vibehq_nb.core.messages import PROTOCOL
@@ -310,3 +311,115 @@ async def test_the_lobby_lists_terminals_as_they_come():
 
         assert [t["id"] for t in state["terminals"]] == ["vm"]
         assert state["terminals"][0]["state"] == "running"
+
+
+async def test_refused_keys_are_told_once_and_typing_goes_on_from_the_workers_count():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        viewer = await house.connect("terminal/vm", epoch="e1", offset=0)
+        await viewer.send(b"lost1")
+        await viewer.send(b"lost2")
+        frames = [await worker.peer.until("input-from") for _ in range(2)]
+        for frame in frames:
+            refusal = {"offset": 0, "refused": "busy", "number": frame["number"]}
+            ack = {"type": "input-ack", "session": frame["session"]}
+            await worker.peer.send(ack | refusal)
+        error = await viewer.until("error")
+        recounted = await viewer.next()
+        await viewer.send(b"again")
+
+        assert [frame["offset"] for frame in frames] == [0, 5]
+        assert error["code"] == "busy"
+        assert (recounted["resume"], recounted["input"]) == ("resumed", 0)
+        assert (await worker.peer.until("input-from"))["offset"] == 0
+        assert await worker.peer.next() == b"again"
+
+
+async def test_keys_lost_with_a_link_do_not_shift_the_count_of_later_ones():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        viewer = await house.connect("terminal/vm", epoch="e1", offset=0)
+        await viewer.send(b"gone")
+        session = (await worker.peer.until("input-from"))["session"]
+        await worker.peer.socket.close()
+        await viewer.until("container-disconnected")
+        again = await work(house)
+        await again.hello(inputs={session: 1})
+        recounted = await viewer.until("connected")
+        await viewer.send(b"x")
+
+        assert recounted["input"] == 1
+        assert (await again.peer.until("input-from"))["offset"] == 1
+
+
+async def test_a_frozen_terminal_refuses_keys_with_a_reason_and_shows_it():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        viewer = await house.connect("terminal/vm", epoch="e1", offset=0)
+        await viewer.next()
+        await worker.peer.send({"type": "frozen", "is_frozen": True})
+        told = await viewer.until("connected")
+        await viewer.send(b"y\n")
+        refused = await viewer.until("error")
+        await worker.peer.send({"type": "frozen", "is_frozen": False})
+        thawed = await viewer.until("connected")
+        await viewer.send(b"ls")
+
+        assert (told["state"], thawed["state"]) == ("frozen", "running")
+        assert refused["code"] == "frozen"
+        await worker.peer.until("input-from")
+        assert await worker.peer.next() == b"ls"
+
+
+async def test_a_viewer_that_reads_nothing_costs_no_more_than_its_bound():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        stuck = await house.connect("terminal/vm", epoch="e1", offset=0)
+        stuck.socket.transport.pause_reading()
+        other = await house.connect("terminal/vm", epoch="e1", offset=0)
+        flood = b"y\n" * (8 * WINDOW_BYTES)
+        sending = asyncio.create_task(worker.output(flood))
+        assert await other.read_bytes(len(flood)) == flood
+        await sending
+        room = house.hub.find("terminal", "vm")
+        queued = [c.outbox.pending for c in room.connections]
+        stuck.socket.transport.resume_reading()
+        await worker.answer_keyframe()
+
+        assert max(queued) <= WINDOW_BYTES
+        assert (await stuck.until("gap"))["to"] == len(flood)
+
+
+async def test_a_keyframe_beyond_all_measure_ends_the_link():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        await house.connect("terminal/vm")
+        await worker.answer_keyframe(bytes=2**40)
+
+        assert await worker.peer.close_code() == 1009
+
+
+async def test_rooms_that_nobody_holds_are_forgotten():
+    async with running(PARTIES) as house:
+        for number in range(20):
+            viewer = await house.connect(f"terminal/none-{number}", roles="viewer")
+            await viewer.next()
+            await viewer.socket.close()
+        async with asyncio.timeout(5):
+            while house.hub.live("terminal"):
+                await asyncio.sleep(0.01)
+
+        assert house.hub.directory.terminals == {}
+
+
+async def test_there_is_one_lobby_and_no_other():
+    async with running(PARTIES) as house:
+        with pytest.raises(InvalidStatus) as refusal:
+            await house.connect("lobby/evil")
+
+        assert refusal.value.response.status_code == 404

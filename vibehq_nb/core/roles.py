@@ -35,6 +35,7 @@ MAY_SEND: dict[str, dict[str, frozenset[Role]]] = {
         "snapshot": _WORKER,
         "resized": _WORKER,
         "exited": _WORKER,
+        "frozen": _WORKER,
         "title": _WORKER,
         "input-ack": _WORKER,
     },

@@ -49,6 +49,7 @@ _STEP_CHARS = 200
 class HilRoom(ReplicatedRoom):
     """Who asked for what, who decided, and where each task is."""
 
+    names: ClassVar[frozenset[str] | None] = frozenset({"main"})
     entries: ClassVar[tuple[type[Message], ...]] = (
         HilRequest,
         HilDecision,

@@ -1,6 +1,6 @@
 """The lobby: which workers and terminals there are, and who is watching."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from vibehq_nb.core.messages import Presence, StateSnapshot
 from vibehq_server.connection import Connection, ConnectRequest
@@ -9,6 +9,8 @@ from vibehq_server.replicated import ReplicatedRoom
 
 class LobbyRoom(ReplicatedRoom):
     """Presence; nothing of it is stored, a change is a new snapshot."""
+
+    names: ClassVar[frozenset[str] | None] = frozenset({"main"})
 
     async def on_start(self, props: dict[str, Any]) -> None:
         """Follow the directory."""

@@ -45,6 +45,7 @@ MAX_EVENT_BYTES = 48 * 1024
 class OpsRoom(ScanningRoom):
     """What is wrong, since when, and who is looking at it."""
 
+    names: ClassVar[frozenset[str] | None] = frozenset({"main"})
     entries: ClassVar[tuple[type[Message], ...]] = (
         ScanStart,
         ScanResult,

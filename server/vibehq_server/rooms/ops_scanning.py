@@ -21,6 +21,7 @@ from vibehq_nb.core.errors import DeniedError, NotStoredError, VibeError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.messages import (
     Cancel,
+    Message,
     Scan,
     ScanFailed,
     ScanProgress,
@@ -230,5 +231,19 @@ class ScanningRoom(ReplicatedRoom):
         if scan.missing:
             return
         del self._scans[scan_id]
-        for entry in scan.conclude(self._board.findings, self.now):
+        for entry in self._conclude(scan):
             self.append(entry)
+
+    def _conclude(self, scan: RunningScan) -> list[Message]:
+        try:
+            return scan.conclude(
+                self._board.findings, self.now, self.hub.directory.workers
+            )
+        except Exception:
+            # Whatever a worker's data did to the rules: the scan has its one end.
+            logger.exception("%s: %s cannot be concluded", self.key, scan.scan_id)
+            text = "The results of this scan could not be compared; see the server log."
+            failed = ScanFailed(
+                scan_id=scan.scan_id, code="bad-result", message=text
+            )
+            return [failed]

@@ -1,6 +1,7 @@
 """A scan that runs: what its workers said so far, and what it comes to. No I/O."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,10 @@ from vibehq_nb.core.messages import (
     WorkerScanResult,
 )
 from vibehq_server.rooms.ops_board import FindingsSeen, Known
+from vibehq_server.rooms.ops_claims import claim
 from vibehq_server.rooms.ops_filters import ScanFilters
+
+logger = logging.getLogger(__name__)
 
 GROUPS = ("new", "persisting", "updated", "resolved", "unknown", "reopened")
 
@@ -92,11 +96,22 @@ class RunningScan:
         """The results there are, by worker."""
         return {w: r for w, r in self.outcomes.items() if isinstance(r, Report)}
 
-    def conclude(self, known: Mapping[str, Known], now: datetime) -> list[Message]:
+    def conclude(
+        self,
+        known: Mapping[str, Known],
+        now: datetime,
+        workers: Collection[str] = (),
+    ) -> list[Message]:
         """
         Return the entries that end the scan; the last one is its end.
 
-        Only what its own workers reported before can be resolved by it.
+        What each worker says is compared with what is its own, and changes nothing
+        else.
+
+        Args:
+            known: What is known, by fingerprint.
+            now: The time, UTC.
+            workers: Every worker there is, in the scan or not.
         """
         reports = self.reports
         if not reports:
@@ -106,23 +121,31 @@ class RunningScan:
                 scan_id=self.scan_id, code=first.code, message=first.message
             )
             return [failed]
-        whose = {f.fingerprint: w for w, r in reports.items() for f in r.findings}
-        previous = {
-            key: item.tracked
-            for key, item in known.items()
-            if item.worker in self.on or key in whose
-        }
-        change = diff(
-            previous,
-            [finding for report in reports.values() for finding in report.findings],
-            [entry for report in reports.values() for entry in report.coverage],
-            now,
-        )
-        owners = {key: whose.get(key) or known[key].worker for key in change.tracked}
+        change, owners = self._compare(known, now, workers)
         entries = _changes(change, owners)
         if quiet := _quietly_seen(change):
             entries.append(FindingsSeen(ids=quiet, at=now))
         return [*entries, self._result(change, owners)]
+
+    def _compare(
+        self, known: Mapping[str, Known], now: datetime, workers: Collection[str]
+    ) -> tuple[Diff, dict[str, str]]:
+        """Return what changed, and whose each finding is."""
+        reported = {worker: r.findings for worker, r in self.reports.items()}
+        taken = claim(reported, known, workers)
+        owners = {key: item.worker for key, item in known.items()}
+        for worker, findings in taken.items():
+            owners |= {finding.fingerprint: worker for finding in findings}
+            if lost := len(reported[worker]) - len(findings):
+                text = "%s: worker %s reported %d findings that are not its own"
+                logger.warning(text, self.scan_id, worker, lost)
+        changes: list[Diff] = []
+        for worker in self.on:
+            own = {k: i.tracked for k, i in known.items() if owners[k] == worker}
+            report = self.reports.get(worker)
+            coverage = report.coverage if report else ()
+            changes.append(diff(own, taken.get(worker, ()), coverage, now))
+        return _joined(changes, known, owners), owners
 
     def _result(self, change: Diff, owners: Mapping[str, str]) -> ScanResult:
         results = [report.result for report in self.reports.values()]
@@ -154,6 +177,25 @@ class RunningScan:
             )
             rows.append({"worker": worker, **msgspec.to_builtins(lost)})
         return rows
+
+
+def _joined(
+    changes: Sequence[Diff], known: Mapping[str, Known], owners: Mapping[str, str]
+) -> Diff:
+    """Make one of the *changes*, each of other findings; a new owner is news."""
+    lists: dict[str, Any] = {}
+    for name in (*GROUPS, "changes"):
+        items = [item for change in changes for item in getattr(change, name)]
+        lists[name] = tuple(sorted(items, key=lambda item: item.id))
+    told = {item.id for item in lists["changes"]}
+    moved = [
+        item
+        for item in lists["persisting"]
+        if item.id not in told and known[item.id].worker != owners[item.id]
+    ]
+    lists["changes"] += tuple(moved)
+    tracked = {key: item for change in changes for key, item in change.tracked.items()}
+    return Diff(**lists, tracked=tracked)
 
 
 def _changes(change: Diff, owners: Mapping[str, str]) -> list[Message]:

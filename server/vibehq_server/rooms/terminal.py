@@ -9,6 +9,8 @@ cannot be served from it.
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from vibehq_nb.core.ids import Position, RoomKey, decode_position, worker_of
 from vibehq_nb.core.log import Resume, answer
 from vibehq_nb.core.messages import (
@@ -18,7 +20,7 @@ from vibehq_nb.core.messages import (
     ContainerConnected,
     ContainerDisconnected,
     Exited,
-    Gap,
+    Frozen,
     Hello,
     InputAck,
     Message,
@@ -32,7 +34,8 @@ from vibehq_nb.core.messages import (
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.replicated import ReplicatedRoom
-from vibehq_server.rooms.uplink import Uplink
+from vibehq_server.rooms.audience import Audience
+from vibehq_server.rooms.uplink import REFUSALS, Uplink
 from vibehq_server.rooms.viewer import Viewer
 from vibehq_server.rooms.writing import Writing
 
@@ -47,8 +50,8 @@ class TerminalRoom(ReplicatedRoom):
         """Create the room; it waits for its worker."""
         super().__init__(key, hub)
         self.worker = worker_of(key.name)
-        self.viewers: dict[Connection, Viewer] = {}
-        self._uplink = Uplink(self._paint_joining)
+        self._uplink = Uplink(lambda *painted: self.viewers.paint_joining(*painted))
+        self.viewers = Audience(self._uplink)
         self.writing = Writing(self._uplink, hub.clock, self.announce_writer)
 
     async def on_start(self, props: dict[str, Any]) -> None:
@@ -63,10 +66,17 @@ class TerminalRoom(ReplicatedRoom):
         return self._uplink.is_online
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nobody is here and no worker ever spoke of this terminal."""
+        return not self.connections and not self._uplink.epoch
+
+    @property
     def run_state(self) -> str:
-        """One of waiting, running and exited."""
+        """One of waiting, running, frozen and exited."""
         if self._uplink.exited is not None:
             return "exited"
+        if self.is_online and self._uplink.is_frozen:
+            return "frozen"
         return "running" if self.is_online else "waiting"
 
     @property
@@ -100,8 +110,7 @@ class TerminalRoom(ReplicatedRoom):
         viewer.position = decode_position(
             request.query.get("epoch"), request.query.get("offset")
         )
-        self.viewers[connection] = viewer
-        connection.outbox.on_drain = lambda: self._pump(viewer)
+        self.viewers.add(viewer)
         self._report()
         if self.is_online:
             self._admit_viewer(viewer)
@@ -138,7 +147,7 @@ class TerminalRoom(ReplicatedRoom):
         if resume == "resumed" and viewer.position is not None:
             viewer.cursor, viewer.owed_until = viewer.position.offset, uplink.head
             viewer.phase = "live"
-            self._pump(viewer)
+            self.viewers.pump(viewer)
         else:
             viewer.phase = "joining"
             uplink.ask_keyframe()
@@ -151,9 +160,9 @@ class TerminalRoom(ReplicatedRoom):
             self._uplink.lose()
             gone = ContainerDisconnected(worker=self.worker, reason="connection lost")
             self.broadcast_message(gone)
-        elif self.viewers.pop(connection, None) is not None:
+        elif self.viewers.remove(connection) is not None:
             user = connection.identity.user
-            others = (v.connection.identity.user for v in self.viewers.values())
+            others = (v.connection.identity.user for v in self.viewers)
             if user not in others:
                 self.writing.set_writer(user, "give")
         self._report()
@@ -164,59 +173,9 @@ class TerminalRoom(ReplicatedRoom):
 
     def tick(self) -> None:
         """Give every viewer a frame, so that it knows the socket lives."""
-        for viewer in tuple(self.viewers.values()):
+        for viewer in self.viewers:
             viewer.connection.send_message(Tick(offset=viewer.cursor))
         self.writing.expire()
-
-    # Output
-
-    def _pump(self, viewer: Viewer) -> None:
-        """Send *viewer* what it is owed, as far as it can take it now."""
-        uplink = self._uplink
-        while viewer.phase == "live" and viewer.connection.is_open:
-            if viewer.has_lost(uplink.stream):
-                viewer.resume, viewer.reason, viewer.phase = (
-                    "snapshot",
-                    "slow",
-                    "joining",
-                )
-                uplink.ask_keyframe()
-                return
-            if viewer.is_blocked or not uplink.chunks.advance(viewer):
-                break
-        exited = uplink.exited
-        if exited is None or viewer.told_exit or viewer.phase != "live":
-            return
-        if viewer.cursor >= exited.offset:
-            viewer.told_exit = True
-            viewer.connection.send_message(exited)
-
-    def _pump_all(self) -> None:
-        for viewer in tuple(self.viewers.values()):
-            self._pump(viewer)
-
-    def _paint_joining(self, snapshot: TerminalSnapshot, frames: list[bytes]) -> None:
-        for viewer in tuple(self.viewers.values()):
-            if viewer.phase == "joining":
-                self._paint(viewer, snapshot, frames)
-
-    def _paint(
-        self, viewer: Viewer, snapshot: TerminalSnapshot, frames: list[bytes]
-    ) -> None:
-        # Without an await, so that no byte falls between keyframe and tail.
-        connection = viewer.connection
-        if viewer.resume == "snapshot":
-            held = viewer.cursor or (viewer.position.offset if viewer.position else 0)
-            gap = Gap(from_=held, to=snapshot.offset, reason=viewer.reason)
-            connection.send_message(gap)
-        connection.send_message(snapshot)
-        for frame in frames:
-            connection.write(frame)
-        viewer.cursor = viewer.owed_until = snapshot.offset
-        viewer.acked = None if viewer.acked is None else snapshot.offset
-        viewer.size = (snapshot.cols, snapshot.rows)
-        viewer.phase = "live"
-        self._pump(viewer)
 
     # Messages
 
@@ -224,7 +183,7 @@ class TerminalRoom(ReplicatedRoom):
         """Take terminal bytes from the worker, keystrokes from anybody else."""
         if connection.identity.has(Role.WORKER):
             self._uplink.take_bytes(connection, data)
-            self._pump_all()
+            self.viewers.pump_all()
         else:
             self.writing.type(self.viewers[connection], data)
 
@@ -246,7 +205,7 @@ class TerminalRoom(ReplicatedRoom):
         match message:
             case Ack(offset=offset):
                 viewer.acked = max(viewer.acked or 0, min(offset, viewer.cursor))
-                self._pump(viewer)
+                self.viewers.pump(viewer)
             case Resize(cols=cols, rows=rows):
                 viewer.cols, viewer.rows = cols, rows
                 self.writing.resize(viewer)
@@ -259,12 +218,12 @@ class TerminalRoom(ReplicatedRoom):
             connection.close(Close.PROTOCOL, "upgrade vibehq-nb on this worker")
             return
         before = self._uplink.epoch
-        for viewer in self.viewers.values():
+        for viewer in self.viewers:
             if viewer.phase == "live":
                 viewer.position = Position(before, viewer.cursor)
         self._uplink.greet(connection, hello)
         self._report()
-        for viewer in tuple(self.viewers.values()):
+        for viewer in self.viewers:
             self._rejoin(viewer, is_same_epoch=before == hello.epoch)
 
     def _rejoin(self, viewer: Viewer, *, is_same_epoch: bool) -> None:
@@ -273,30 +232,52 @@ class TerminalRoom(ReplicatedRoom):
             self._admit_viewer(viewer)
             return
         viewer.connection.send_message(ContainerConnected(worker=self.worker))
-        if viewer.phase == "joining":
-            self._uplink.ask_keyframe()
-        else:
-            self._pump(viewer)
+        self._recount(viewer)
+        self.viewers.serve(viewer)
+
+    def _recount(self, viewer: Viewer) -> None:
+        """Count keystrokes from what the worker took; tell a viewer that is live."""
+        viewer.input_offset = self._uplink.inputs.get(viewer.session, 0)
+        viewer.recounted_at = self._uplink.last_number
+        if viewer.phase == "live":
+            self._tell(viewer, "resumed", "")
 
     def _from_worker(self, message: Message) -> None:
         match message:
             case TerminalSnapshot():
                 self._uplink.begin_keyframe(message)
-            case Resized(cols=cols, rows=rows):
-                self._uplink.stream.resize(cols, rows)
-                self._pump_all()
-                self._report()
-            case Exited():
-                self._uplink.exited = message
-                self._pump_all()
-                self._report()
-            case InputAck(offset=offset, session=str(session)):
-                self._uplink.inputs[session] = offset
-                for viewer in self.viewers.values():
+            case InputAck(session=str(session)):
+                self._uplink.note_input(session, message.offset)
+                for viewer in self.viewers:
                     if viewer.session == session:
-                        viewer.connection.send_message(InputAck(offset=offset))
+                        self._answer_input(viewer, message)
             case Title():
                 self.broadcast_message(message)
+            case Resized() | Exited() | Frozen():
+                self._change(message)
+
+    def _change(self, message: Resized | Exited | Frozen) -> None:
+        match message:
+            case Resized(cols=cols, rows=rows):
+                self._uplink.stream.resize(cols, rows)
+            case Exited():
+                self._uplink.exited = message
+            case Frozen(is_frozen=is_frozen):
+                self._uplink.is_frozen = is_frozen
+                for viewer in self.viewers:
+                    self._recount(viewer)
+        self.viewers.pump_all()
+        self._report()
+
+    def _answer_input(self, viewer: Viewer, ack: InputAck) -> None:
+        if not ack.refused:
+            viewer.connection.send_message(InputAck(offset=ack.offset))
+        elif ack.number is UNSET or ack.number > viewer.recounted_at:
+            # What was sent behind a refused frame is refused too: one answer is due.
+            reason = str(ack.refused)
+            if reason in REFUSALS:
+                self._refuse(viewer.connection, reason, REFUSALS[reason], None)
+            self._recount(viewer)
 
     def set_writer(self, user: str, action: str) -> None:
         """Take the lease for *user*, or give it back, as *action* says."""

@@ -26,6 +26,19 @@ from vibehq_server.rooms.viewer import CHUNK_BYTES, Chunks
 
 Painter = Callable[[TerminalSnapshot, list[bytes]], None]
 
+KEYFRAME_BYTES = 4 * 1024 * 1024
+"""A worker's keyframe is a sixteenth of this; a larger one is a fault."""
+
+SESSIONS_KEPT = 256
+"""Input sessions whose counts are kept, as many as the worker keeps."""
+
+REFUSALS = {
+    "frozen": "The terminal is frozen; nothing was typed.",
+    "busy": "The program does not read what is typed; nothing more was typed.",
+    "exited": "The shell has ended; nothing was typed.",
+}
+"""What people are told when keystrokes are not taken."""
+
 
 class Uplink:
     """
@@ -38,6 +51,7 @@ class Uplink:
         screen: What the worker's keyframes are: ``vt`` or ``tail``.
         exited: How the shell ended, or None.
         inputs: Keystrokes taken, by input session.
+        is_frozen: Whether its processes are stopped.
     """
 
     def __init__(self, on_keyframe: Painter) -> None:
@@ -48,6 +62,8 @@ class Uplink:
         self.screen = "tail"
         self.exited: Exited | None = None
         self.inputs: dict[str, int] = {}
+        self.is_frozen = False
+        self.last_number = 0
         self._on_keyframe = on_keyframe
         self._link: Connection | None = None
         self._announced_head = 0
@@ -80,6 +96,8 @@ class Uplink:
             self.chunks = Chunks(self.stream)
         self.epoch, self.screen = hello.epoch, hello.screen
         self.inputs = dict(hello.inputs)
+        self.is_frozen = hello.state == "frozen"
+        self.last_number = 0
         self._announced_head = hello.offset
         self._keyframe, self._is_keyframe_asked = None, False
         self._credited = self.stream.head
@@ -116,6 +134,10 @@ class Uplink:
 
     def begin_keyframe(self, snapshot: TerminalSnapshot) -> None:
         """Take the next ``snapshot.bytes`` bytes as a keyframe."""
+        if snapshot.bytes > KEYFRAME_BYTES:
+            assert self._link is not None
+            self._link.close(Close.TOO_BIG, "the keyframe is too big")
+            return
         self._keyframe = (snapshot, bytearray())
         self._collect(b"")
 
@@ -151,11 +173,23 @@ class Uplink:
         Pass on keystrokes of *session*, the first of them number *offset*.
 
         Raises:
-            DeniedError: ``no-worker`` or ``exited``; nothing was typed.
+            DeniedError: ``no-worker``, ``exited`` or ``frozen``; nothing was typed.
         """
         if self._link is None:
             raise DeniedError("no-worker", "The worker is away; nothing was typed.")
         if self.exited is not None:
-            raise DeniedError("exited", "The shell has ended; nothing was typed.")
-        self._link.send_message(InputFrom(session=session, offset=offset))
+            raise DeniedError("exited", REFUSALS["exited"])
+        if self.is_frozen:
+            raise DeniedError("frozen", REFUSALS["frozen"])
+        self.last_number += 1
+        self._link.send_message(
+            InputFrom(session=session, offset=offset, number=self.last_number)
+        )
         self._link.send(data)
+
+    def note_input(self, session: str, offset: int) -> None:
+        """Keep how many keystrokes of *session* were taken."""
+        self.inputs.pop(session, None)
+        self.inputs[session] = offset
+        if len(self.inputs) > SESSIONS_KEPT:  # the one that was silent for longest
+            del self.inputs[next(iter(self.inputs))]

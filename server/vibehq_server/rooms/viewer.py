@@ -38,6 +38,7 @@ class Viewer:
         resume: How it is being joined.
         reason: Why, for ``snapshot`` and ``reset``.
         input_offset: Keystrokes of its session that were passed on.
+        recounted_at: The last input frame when they were last counted anew.
     """
 
     connection: Connection
@@ -50,6 +51,7 @@ class Viewer:
     resume: Resume = "fresh"
     reason: str = ""
     input_offset: int = 0
+    recounted_at: int = 0
     size: tuple[int, int] = (0, 0)
     told_exit: bool = False
     cols: int = 0
@@ -58,9 +60,14 @@ class Viewer:
     @property
     def is_blocked(self) -> bool:
         """Whether nothing more may be sent before the viewer has caught up."""
-        if self.connection.outbox.pending > HIGH_WATER_BYTES:
+        if self.is_clogged:
             return True
         return self.acked is not None and self.cursor - self.acked > WINDOW_BYTES
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether even a keyframe would only add to what is queued already."""
+        return self.connection.outbox.pending > HIGH_WATER_BYTES
 
     def has_lost(self, stream: ByteStream) -> bool:
         """Whether what it should be sent next is no longer kept, or far too much."""

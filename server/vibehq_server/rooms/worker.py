@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from vibehq_nb.core.errors import DeniedError
-from vibehq_nb.core.ids import RoomKey
+from vibehq_nb.core.ids import RoomKey, is_room_name, worker_of
 from vibehq_nb.core.messages import (
     PROTOCOL,
     Close,
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10.0
 MAX_REQUESTS = 256
+MAX_TERMINALS = 256
 
 
 class WorkerRoom(ReplicatedRoom):
@@ -133,8 +134,9 @@ class WorkerRoom(ReplicatedRoom):
                 providers=hello.providers,
             )
         )
-        for terminal in hello.terminals:
-            self.hub.directory.update_terminal(terminal, self.name)
+        for terminal in hello.terminals[:MAX_TERMINALS]:
+            if is_room_name(terminal) and worker_of(terminal) == self.name:
+                self.hub.directory.update_terminal(terminal, self.name)
         if is_another:
             ops = await self._ops()
             await ops.run(ops.worker_gone, self.name)
@@ -165,6 +167,14 @@ class WorkerRoom(ReplicatedRoom):
             answer.set_result(message.result)
         else:
             answer.set_exception(DeniedError(message.code, message.message))
+
+    def tick(self) -> None:
+        """Say nothing: a worker follows no log, and pings keep its socket alive."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no worker of this name has ever said hello."""
+        return not self.connections and self._generation == 0
 
     def wants(self, connection: Connection, message: Message) -> bool:
         """Only the worker itself is here."""

@@ -84,7 +84,13 @@ from vibehq_nb.core.messages.worker import (
     Thaw,
     WorkerHello,
 )
-from vibehq_nb.core.messages.worker_terminal import Hello, InputFrom, Keyframe, Since
+from vibehq_nb.core.messages.worker_terminal import (
+    Frozen,
+    Hello,
+    InputFrom,
+    Keyframe,
+    Since,
+)
 
 __all__ = [
     "DOWNSTREAM",
@@ -116,6 +122,7 @@ __all__ = [
     "FindingResolved",
     "FindingUpdated",
     "Freeze",
+    "Frozen",
     "Gap",
     "Hello",
     "HilDecision",

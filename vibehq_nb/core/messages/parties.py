@@ -59,7 +59,13 @@ from vibehq_nb.core.messages.worker import (
     Thaw,
     WorkerHello,
 )
-from vibehq_nb.core.messages.worker_terminal import Hello, InputFrom, Keyframe, Since
+from vibehq_nb.core.messages.worker_terminal import (
+    Frozen,
+    Hello,
+    InputFrom,
+    Keyframe,
+    Since,
+)
 
 UPSTREAM: dict[str, tuple[type[Message], ...]] = {
     "terminal": (Ack, Resize, TakeWriter),
@@ -71,7 +77,16 @@ UPSTREAM: dict[str, tuple[type[Message], ...]] = {
 """What people and notebooks may send, by party."""
 
 FROM_WORKER: dict[str, tuple[type[Message], ...]] = {
-    "terminal": (Hello, TerminalSnapshot, Resized, Exited, Title, InputAck, Ack),
+    "terminal": (
+        Hello,
+        TerminalSnapshot,
+        Resized,
+        Exited,
+        Frozen,
+        Title,
+        InputAck,
+        Ack,
+    ),
     "worker": (
         WorkerHello,
         Done,

@@ -18,7 +18,11 @@ class InputAck(Message):
 
     offset: Count
     session: str | UnsetType = UNSET
-    """Which input session; set between worker and room only."""
+    """Which input session; this and what follows between worker and room only."""
+    number: Count | UnsetType = UNSET
+    """The input frame that is answered."""
+    refused: str | UnsetType = UNSET
+    """Why nothing of that frame was taken: frozen, busy, gap or exited."""
 
 
 class Resize(Message):

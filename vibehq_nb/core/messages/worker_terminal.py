@@ -37,3 +37,11 @@ class InputFrom(Message):
 
     session: Name
     offset: Count
+    number: Count = 0
+    """Counts the frames of one link, so that an answer names what it answers."""
+
+
+class Frozen(Message):
+    """The terminal's processes were stopped, or go on."""
+
+    is_frozen: bool

@@ -65,7 +65,10 @@ export const STRUCTS = {
     fields: { event: "text", who: "text", roles: "texts", room: "text" },
   },
   Ack: { type: "ack", fields: entry },
-  InputAck: { type: "input-ack", fields: { ...entry, session: "text?" } },
+  InputAck: {
+    type: "input-ack",
+    fields: { ...entry, session: "text?", number: "int?", refused: "text?" },
+  },
   Resize: { type: "resize", fields: size },
   Resized: { type: "resized", fields: { ...size, ...entry } },
   TakeWriter: { type: "writer", fields: { action: "text" } },
@@ -97,7 +100,11 @@ export const STRUCTS = {
   },
   Since: { type: "since", fields: entry },
   Keyframe: { type: "keyframe", fields: {} },
-  InputFrom: { type: "input-from", fields: { session: "text", ...entry } },
+  InputFrom: {
+    type: "input-from",
+    fields: { session: "text", ...entry, number: "int?" },
+  },
+  Frozen: { type: "frozen", fields: { is_frozen: "bool" } },
   WorkerHello: {
     type: "worker-hello",
     fields: {

@@ -1,0 +1,99 @@
+"""Serves the viewers of one terminal from the ring its room keeps."""
+
+from collections.abc import Iterator
+
+from vibehq_nb.core.messages import Gap, TerminalSnapshot
+from vibehq_server.connection import Connection
+from vibehq_server.rooms.uplink import Uplink
+from vibehq_server.rooms.viewer import Viewer
+
+
+class Audience:
+    """The viewers of one terminal, each at its own place in the ring."""
+
+    def __init__(self, uplink: Uplink) -> None:
+        """Begin with nobody."""
+        self._uplink = uplink
+        self._viewers: dict[Connection, Viewer] = {}
+
+    def __iter__(self) -> Iterator[Viewer]:
+        """Iterate over the viewers as they are now."""
+        return iter(tuple(self._viewers.values()))
+
+    def __len__(self) -> int:
+        """Return how many watch."""
+        return len(self._viewers)
+
+    def __contains__(self, connection: object) -> bool:
+        """Tell whether *connection* is a viewer's."""
+        return connection in self._viewers
+
+    def __getitem__(self, connection: Connection) -> Viewer:
+        """Return the viewer behind *connection*."""
+        return self._viewers[connection]
+
+    def add(self, viewer: Viewer) -> None:
+        """Take in a viewer; it is served on as its outbox drains."""
+        self._viewers[viewer.connection] = viewer
+        viewer.connection.outbox.on_drain = lambda: self.serve(viewer)
+
+    def remove(self, connection: Connection) -> Viewer | None:
+        """Let a viewer go; None if it was none."""
+        return self._viewers.pop(connection, None)
+
+    def pump(self, viewer: Viewer) -> None:
+        """Send *viewer* what it is owed, as far as it can take it now."""
+        uplink = self._uplink
+        while viewer.phase == "live" and viewer.connection.is_open:
+            if viewer.has_lost(uplink.stream):
+                viewer.resume, viewer.reason, viewer.phase = (
+                    "snapshot",
+                    "slow",
+                    "joining",
+                )
+                self.serve(viewer)
+                return
+            if viewer.is_blocked or not uplink.chunks.advance(viewer):
+                break
+        exited = uplink.exited
+        if exited is None or viewer.told_exit or viewer.phase != "live":
+            return
+        if viewer.cursor >= exited.offset:
+            viewer.told_exit = True
+            viewer.connection.send_message(exited)
+
+    def serve(self, viewer: Viewer) -> None:
+        """Go on with a viewer that can take more: bytes, or a keyframe."""
+        if viewer.phase == "live":
+            self.pump(viewer)
+        elif viewer.phase == "joining" and not viewer.is_clogged:
+            self._uplink.ask_keyframe()
+
+    def pump_all(self) -> None:
+        """Send every viewer what it is owed."""
+        for viewer in self:
+            self.pump(viewer)
+
+    def paint_joining(self, snapshot: TerminalSnapshot, frames: list[bytes]) -> None:
+        """Give the keyframe to those who wait for one and can take it."""
+        for viewer in self:
+            if viewer.phase == "joining" and not viewer.is_clogged:
+                self._paint(viewer, snapshot, frames)
+
+    def _paint(
+        self, viewer: Viewer, snapshot: TerminalSnapshot, frames: list[bytes]
+    ) -> None:
+        # Without an await, so that no byte falls between keyframe and tail.
+        connection = viewer.connection
+        if viewer.resume == "snapshot":
+            held = viewer.cursor or (viewer.position.offset if viewer.position else 0)
+            gap = Gap(from_=held, to=snapshot.offset, reason=viewer.reason)
+            connection.send_message(gap)
+        connection.send_message(snapshot)
+        for frame in frames:
+            connection.write(frame)
+        viewer.cursor = viewer.owed_until = snapshot.offset
+        viewer.acked = None if viewer.acked is None else snapshot.offset
+        viewer.size = (snapshot.cols, snapshot.rows)
+        viewer.phase = "live"
+        self.pump(viewer)
