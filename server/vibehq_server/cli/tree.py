@@ -93,7 +93,11 @@ def _add_programs(tree: Tree) -> None:
     )
     worker.add_argument("--data", help="the folder with endpoint.json")
     worker.add_argument("--id", help="this worker's name; else the host's")
-    worker.add_argument("--url", help="the server, where it is on another host")
+    worker.add_argument(
+        "--url",
+        help="the server, where it is on another host; the token of `vibehq grant "
+        "create ID --role worker` is then in VIBEHQ_WORKER_KEY",
+    )
     doctor = tree.add(
         "doctor",
         "Check this installation and say what to do about what is wrong.",

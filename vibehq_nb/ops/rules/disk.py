@@ -34,7 +34,6 @@ RULES = (
         deadline_seconds=10.0,
         remediation="Find the largest files and deleted files that are still open; "
         "remove, truncate or move them, or make the file system larger.",
-        runbook="disk_full.ipynb",
     ),
     Rule(
         code="DSK-002",
@@ -45,7 +44,6 @@ RULES = (
         deadline_seconds=10.0,
         remediation="Find the directory with the most files and remove what is not "
         "needed; more bytes do not help.",
-        runbook="disk_full.ipynb",
     ),
 )
 BYTES, INODES = RULES

@@ -46,7 +46,6 @@ RULES = (
         deadline_seconds=60.0,
         remediation="Read the latest errors, compare with what changed last (deploy, "
         "configuration, a service it needs), and take that back.",
-        runbook="error_burst_new_template.ipynb",
     ),
     Rule(
         code="LOG-002",
@@ -56,7 +55,6 @@ RULES = (
         cost="medium",
         deadline_seconds=60.0,
         remediation="Open the named frame; the sample shows the latest occurrence.",
-        runbook="error_burst_new_template.ipynb",
     ),
 )
 RATE, TRACES = RULES

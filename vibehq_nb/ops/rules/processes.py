@@ -27,7 +27,6 @@ RULES = (
         deadline_seconds=15.0,
         remediation="The parent must wait for its children: fix or restart it; in a "
         "container start it under an init (docker run --init).",
-        runbook="fd_leak_and_zombies.ipynb",
     ),
     Rule(
         code="PRC-002",
@@ -38,7 +37,6 @@ RULES = (
         deadline_seconds=15.0,
         remediation="Look for a leak (what are the descriptors?), restart the process, "
         "or raise its soft limit (LimitNOFILE, ulimit -n).",
-        runbook="fd_leak_and_zombies.ipynb",
     ),
     Rule(
         code="PRC-003",
