@@ -148,7 +148,7 @@ async def test_the_input_lease_is_taken_and_given_back(
         ("POST", "/api/ops/issues/none/resolve", {"note": "x"}, 404, "not-found"),
         ("GET", "/api/hil/requests/none", None, 404, "not-found"),
         ("PATCH", "/api/hil/requests/x/status", {"status": "y"}, 400, "bad-message"),
-        ("GET", "/api/rooms/hil/never", None, 404, "not-found"),
+        ("GET", "/api/rooms/hil/never", None, 404, "no-such-room"),
         (
             "POST",
             "/api/grants",

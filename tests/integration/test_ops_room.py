@@ -22,7 +22,7 @@ from vibehq_server.directory import WorkerInfo
 from vibehq_server.identity import Identity
 from vibehq_server.room_logs.memory import MemoryRoomLog
 from vibehq_server.room_logs.sqlite import SqliteRoomLog
-from vibehq_server.rooms import ops_scanning
+from vibehq_server.rooms import ops_scanning, ops_scans
 from vibehq_server.rooms.ops import OpsRoom
 from vibehq_server.rooms.worker import WorkerRoom
 
@@ -71,7 +71,7 @@ async def work(house: House, worker: str = "w1", generation: int = 1) -> Peer:
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 (the server offers no event for it)
+        while not holds():
             await asyncio.sleep(0.001)
 
 
@@ -266,6 +266,17 @@ async def test_a_scan_of_one_worker_leaves_the_findings_of_others_alone():
         assert (await room_of(house)).issues()[0]["state"] == "new"
 
 
+async def test_a_scan_of_some_kinds_leaves_findings_of_others_alone():
+    async with ops() as house:
+        worker = await work(house)
+        await scanned(house, worker, finding())
+        logs = await scanned(house, worker, looked=False, options={"kinds": ["logs"]})
+        disks = await scanned(house, worker, options={"kinds": ["disk"]})
+
+        assert not any(logs["changes"].values())
+        assert disks["changes"]["resolved"] == 1
+
+
 async def test_a_worker_that_fails_is_told_and_the_others_count():
     async with ops() as house:
         one, two = await work(house, "w1"), await work(house, "w2")
@@ -369,6 +380,121 @@ async def test_a_result_that_cannot_be_read_is_a_failure_not_a_crash():
         await worker.send(bad)
 
         assert (await watcher.until("scan-failed"))["code"] == "bad-result"
+
+
+async def test_numbers_out_of_all_proportion_end_a_scan_like_any_other():
+    async with ops() as house:
+        worker = await work(house)
+        wild = msgspec.structs.replace(
+            finding(measured=1e308), threshold=1e-308, unit="x"
+        )
+        results = [await scanned(house, worker, wild) for _ in range(2)]
+
+        assert [result["status"] for result in results] == ["completed"] * 2
+        assert (await room_of(house)).state()["running"] == {}
+
+
+async def test_a_result_that_cannot_be_compared_fails_the_scan_once(monkeypatch):
+    def fail(*_):
+        raise OverflowError("a rule's mistake")
+
+    monkeypatch.setattr(ops_scans, "diff", fail)
+    async with ops() as house:
+        worker, watcher = await work(house), await watch(house)
+        room = await room_of(house)
+        await room.run(room.scan, ANA)
+        scan = await asked(worker)
+        await worker.send(report(scan, finding()))
+        [end] = await ends_of(watcher, worker, scan)
+
+        assert (end["type"], end["code"]) == ("scan-failed", "bad-result")
+        assert "mistake" not in end["message"]
+        assert (room.state()["running"], room.issues()) == ({}, [])
+
+
+def states_of(room: OpsRoom) -> dict[str, tuple[str, str]]:
+    return {row["resource"]: (row["worker"], row["state"]) for row in room.issues()}
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda f: f,
+        lambda f: msgspec.structs.replace(
+            f,
+            host="w2",
+            resource=msgspec.structs.replace(f.resource, host="w2"),
+        ),
+    ],
+    ids=["as it was", "under its own host"],
+)
+async def test_a_worker_cannot_take_over_or_resolve_the_findings_of_another(forge):
+    async with ops() as house:
+        good, evil = await work(house, "w1"), await work(house, "w2")
+        room = await room_of(house)
+        await scanned(house, good, finding(), options={"on": "w1"})
+        only = {"on": "w2"}
+        forged = forge(finding(severity="low"))
+        taken = await scanned(house, evil, forged, host="w2", options=only)
+        after_forging = states_of(room)
+        await scanned(house, evil, host="w1", options=only)
+
+        assert not any(taken["changes"].values())
+        assert after_forging == states_of(room) == {"/": ("w1", "new")}
+        assert room.issues()[0]["severity"] == "high"
+
+
+async def test_in_a_common_scan_a_worker_speaks_for_its_own_findings_only():
+    async with ops() as house:
+        good, evil = await work(house, "w1"), await work(house, "w2")
+        room = await room_of(house)
+        watcher = await watch(house)
+        await scanned(house, good, finding(), options={"on": "w1"})
+        await room.run(room.scan, ANA)
+        await good.send(report(await asked(good), looked=False))
+        everything = [
+            {"detector": "DSK-001", "resource_scope": "*", "status": "scanned"}
+        ]
+        await evil.send(report(await asked(evil), coverage=everything))
+        await watcher.until("scan-result")
+        await watcher.until("scan-result")
+
+        assert states_of(room) == {"/": ("w1", "unknown")}
+
+
+async def test_a_finding_about_another_workers_host_is_not_taken(caplog):
+    async with ops() as house:
+        good, evil = await work(house, "w1"), await work(house, "w2")
+        room = await room_of(house)
+        own = finding("/own", host="w2")
+        forged = [
+            finding("/uid", host="w1"),
+            msgspec.structs.replace(own, host="w1"),
+            msgspec.structs.replace(
+                own, resource=msgspec.structs.replace(own.resource, host="w1")
+            ),
+        ]
+        only = {"on": "w2"}
+        await scanned(house, evil, *forged, host="w2", options=only)
+        assert states_of(room) == {}
+        assert "3 findings that are not its own" in caplog.text
+        await scanned(house, evil, own, host="w2", options=only)
+        await scanned(house, good, finding("/uid"), options={"on": "w1"})
+
+        assert states_of(room) == {"/uid": ("w1", "new"), "/own": ("w2", "new")}
+
+
+async def test_a_finding_claimed_before_its_worker_was_known_goes_back_to_it():
+    async with ops() as house:
+        evil, room = await work(house, "w2"), await room_of(house)
+        await scanned(house, evil, finding(), host="w2")
+        assert states_of(room) == {"/": ("w2", "new")}
+        good = await work(house, "w1")
+        await scanned(house, good, finding(), options={"on": "w1"})
+        assert states_of(room)["/"][0] == "w1"
+        await scanned(house, evil, host="w2", options={"on": "w2"})
+
+        assert states_of(room)["/"] == ("w1", "persisting")
 
 
 async def test_a_scan_whose_end_was_not_stored_still_ends(monkeypatch):

@@ -72,7 +72,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         users: Who may decide; empty, with no groups: every approver.
         groups: Whose members may decide.
         quorum: How many distinct people must approve.
-        veto: How many rejections close the request.
+        veto: How many rejections close the request: one. A request cannot ask for
+            more; requests stored by earlier versions may hold more.
         allow_self: Whether the requester may decide: on a confirmation only.
     """
 
@@ -183,6 +184,9 @@ def decode_policy(kind: Kind, plain: Mapping[str, Any]) -> Policy:
         raise DeniedError("bad-request", _policy_fault(str(error))) from None
     if policy.allow_self and not allow_self:
         raise DeniedError("bad-request", "A review is decided by another person.")
+    if policy.veto > 1:
+        text = "One rejection closes a request; a policy cannot ask for more (veto)."
+        raise DeniedError("bad-request", text)
     return policy
 
 

@@ -8,6 +8,7 @@ process id, a count or a message.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -170,15 +171,18 @@ def measured_band(finding: Finding) -> int | None:
     """
     Return the coarse step of what was measured; a change of it is an update.
 
-    Percentages move in steps of five points, everything else in doublings.
+    Percentages move in steps of five points, everything else in doublings; what is
+    beyond all numbers is one band.
     """
     if finding.measured is None:
         return None
-    if finding.unit == "%":
-        return math.floor(finding.measured / 5)
-    if finding.measured <= 0:
-        return 0
-    return math.floor(math.log2(finding.measured / (finding.threshold or 1) or 1))
+    is_percent = finding.unit == "%"
+    steps = finding.measured / (5 if is_percent else finding.threshold or 1)
+    if not math.isfinite(steps):
+        return sys.float_info.max_exp
+    if is_percent:
+        return math.floor(steps)
+    return math.floor(math.log2(steps)) if steps > 0 else 0
 
 
 _COLUMNS: dict[str, Callable[[TrackedFinding], Any]] = {

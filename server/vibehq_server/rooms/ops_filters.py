@@ -46,7 +46,7 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Tell whether a finding, as the wire has it, is told."""
         if self.severity is not None and finding["severity"] < self.severity:
             return False
-        return self.kinds is None or _is_kind(finding, self.kinds)
+        return self.kinds is None or is_kind(finding, self.kinds)
 
 
 class ScanFilters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +74,7 @@ class ScanFilters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return False
         kinds = (self.type,) if isinstance(self.type, str) else self.type
         return all(
-            names is None or _is_kind(finding, names) for names in (self.kinds, kinds)
+            names is None or is_kind(finding, names) for names in (self.kinds, kinds)
         )
 
     def for_worker(self) -> dict[str, Any]:
@@ -82,7 +82,8 @@ class ScanFilters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {} if self.time_range is None else {"time_range": self.time_range}
 
 
-def _is_kind(finding: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+def is_kind(finding: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    """Tell whether a finding's row is of one of these kinds, by any of its names."""
     rule, kind = str(finding["rule"]), str(finding["kind"])
     # A detector's kind is the plural of what it looks at: processes, logs.
     known = {rule, rule.partition("-")[0], kind, f"{kind}s", f"{kind}es"}

@@ -108,7 +108,12 @@ class ScanningRoom(ReplicatedRoom):
         if len(self._board.running) >= MAX_RUNNING:
             raise DeniedError("busy", "Too many scans are running.")
         scan = RunningScan(
-            f"scan-{secrets.token_hex(8)}", scope, workers, chosen, iso(self.now)
+            f"scan-{secrets.token_hex(8)}",
+            scope,
+            workers,
+            chosen,
+            iso(self.now),
+            kinds=None if kinds is None else tuple(kinds),
         )
         start = ScanStart(
             scan_id=scan.scan_id,
@@ -243,7 +248,5 @@ class ScanningRoom(ReplicatedRoom):
             # Whatever a worker's data did to the rules: the scan has its one end.
             logger.exception("%s: %s cannot be concluded", self.key, scan.scan_id)
             text = "The results of this scan could not be compared; see the server log."
-            failed = ScanFailed(
-                scan_id=scan.scan_id, code="bad-result", message=text
-            )
+            failed = ScanFailed(scan_id=scan.scan_id, code="bad-result", message=text)
             return [failed]

@@ -26,7 +26,7 @@ from vibehq_nb.core.messages import (
 )
 from vibehq_server.rooms.ops_board import FindingsSeen, Known
 from vibehq_server.rooms.ops_claims import claim
-from vibehq_server.rooms.ops_filters import ScanFilters
+from vibehq_server.rooms.ops_filters import ScanFilters, is_kind
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class RunningScan:
     Attributes:
         outcomes: What each worker that is done said.
         spoke_at: When each worker's progress was last passed on, in seconds.
+        kinds: What was looked at, None for everything; the rest is left as it is.
     """
 
     scan_id: str
@@ -81,6 +82,7 @@ class RunningScan:
     started_at: str
     outcomes: dict[str, Report | Failure] = field(default_factory=dict)
     spoke_at: dict[str, float] = field(default_factory=dict)
+    kinds: tuple[str, ...] | None = None
 
     def waits_for(self, worker: str) -> bool:
         """Tell whether *worker* has to say something yet."""
@@ -141,11 +143,18 @@ class RunningScan:
                 logger.warning(text, self.scan_id, worker, lost)
         changes: list[Diff] = []
         for worker in self.on:
-            own = {k: i.tracked for k, i in known.items() if owners[k] == worker}
+            own = {
+                key: item.tracked
+                for key, item in known.items()
+                if owners[key] == worker and self._looks_at(item)
+            }
             report = self.reports.get(worker)
             coverage = report.coverage if report else ()
             changes.append(diff(own, taken.get(worker, ()), coverage, now))
         return _joined(changes, known, owners), owners
+
+    def _looks_at(self, item: Known) -> bool:
+        return self.kinds is None or is_kind(item.as_wire(), self.kinds)
 
     def _result(self, change: Diff, owners: Mapping[str, str]) -> ScanResult:
         results = [report.result for report in self.reports.values()]

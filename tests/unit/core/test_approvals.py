@@ -192,11 +192,14 @@ def test_the_vote_of_somebody_revoked_meanwhile_does_not_count():
     assert decide(after, "tom", approvers={"eve", "tom"}).status == "approved"
 
 
-def test_two_rejections_close_where_the_policy_wants_two():
-    approval = decide(make(policy={"veto": 2}), "bob", verdict="reject")
+def test_a_request_cannot_ask_that_one_rejection_is_not_enough():
+    with refused("bad-request") as caught:
+        make(policy={"veto": 2})
 
-    assert approval.status == "pending"
-    assert decide(approval, "eve", verdict="reject").status == "rejected"
+    assert "One rejection closes" in str(caught.value)
+    assert decide(make(policy={"veto": 1}), "bob", verdict="reject").status == (
+        "rejected"
+    )
 
 
 @pytest.mark.parametrize("second", ["approve", "reject"])

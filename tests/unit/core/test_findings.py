@@ -1,3 +1,4 @@
+import math
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -212,6 +213,19 @@ def test_bands_are_five_points_or_doublings() -> None:
         for n in (0.0, 10.0, 19.0, 20.0, None)
     ]
     assert bands == [0, 0, 0, 1, None]
+
+
+@pytest.mark.parametrize("unit", ["", "%"])
+@pytest.mark.parametrize("measured", [1e308, 1e-308, -1.0, 0.0, math.inf, math.nan])
+@pytest.mark.parametrize("threshold", [1e308, 1e-308, -1.0, 0.0, math.inf, math.nan])
+def test_every_measurement_has_a_band(
+    measured: float, threshold: float, unit: str
+) -> None:
+    found = msgspec.structs.replace(
+        make_finding(measured=measured), threshold=threshold, unit=unit
+    )
+
+    assert isinstance(measured_band(found), int)
 
 
 def test_a_row_has_the_tables_columns_in_order() -> None:
