@@ -64,7 +64,7 @@ class RunningServer:
     keys: Keys
     _http: HTTPServer
     _held: ExitStack
-    _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _tasks: "list[asyncio.Task[Any]]" = field(default_factory=list)
     _is_stopped: bool = field(default=False)
 
     def make_login_link(self) -> str:
@@ -134,9 +134,10 @@ async def start(
         http.add_socket(listening)
         url = _url(settings, port)
         write_endpoint(settings.data, Endpoint(url, keys, os.getpid()))
-        tasks = [asyncio.create_task(keep_sweeping(hub, store))]
+        tasks = [hub.spawn(keep_sweeping(hub, store), "sweeper")]
         if settings.with_worker:
-            tasks.append(asyncio.create_task(LocalWorker(settings.data).keep()))
+            keeping = LocalWorker(settings.data).keep()
+            tasks.append(hub.spawn(keeping, "keeper of the local worker"))
         return RunningServer(url, port, context, keys, http, held.pop_all(), tasks)
 
 

@@ -65,7 +65,7 @@ class VibeExtension(ExtensionApp):
         """Take the data folder and put the parts together."""
         serverapp: Any = self.serverapp
         self._held = ExitStack()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         wanted = Path(self.data) if self.data else default_data("embedded")
         lock = self._held.enter_context(take_free_folder(wanted))
         if lock.folder != wanted:
@@ -110,10 +110,12 @@ class VibeExtension(ExtensionApp):
         folder = self._context.settings.data
         url = f"{_local_url(serverapp)}{self._context.base_path}"
         write_endpoint(folder, Endpoint(url, self._keys, os.getpid()))
-        sweeping = keep_sweeping(self._context.hub, self._context.auth.store)
-        self._tasks.append(asyncio.create_task(sweeping))
+        hub = self._context.hub
+        sweeping = keep_sweeping(hub, self._context.auth.store)
+        self._tasks.append(hub.spawn(sweeping, "sweeper"))
         if self.with_worker:
-            self._tasks.append(asyncio.create_task(LocalWorker(folder).keep()))
+            keeping = LocalWorker(folder).keep()
+            self._tasks.append(hub.spawn(keeping, "keeper of the local worker"))
         self.log.info("vibehq is at %s/ with its data in %s", url, folder)
 
     async def stop_extension(self) -> None:

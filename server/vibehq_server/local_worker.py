@@ -40,11 +40,8 @@ class LocalWorker:
         failures = 0
         loop = asyncio.get_running_loop()
         while failures <= MAX_RESTARTS:
-            # A worker of another parent can be neither waited for nor listened to.
-            while self._is_held():  # noqa: ASYNC110
-                await asyncio.sleep(CHECK_SECONDS)
+            process = await self._begin()
             started = loop.time()
-            process = self._start()
             # Neither asyncio's own subprocess, which is killed with its loop, nor a
             # waiting thread, which cannot be cancelled.
             while (code := process.poll()) is None:  # noqa: ASYNC110
@@ -59,6 +56,20 @@ class LocalWorker:
         logger.error(
             "the local worker fails again and again; see %s", self._data / "worker.log"
         )
+
+    async def _begin(self) -> "subprocess.Popen[bytes]":
+        """Start the worker, once no other holds the folder and this host lets it."""
+        refusals = 0
+        while True:
+            try:
+                # A worker of another parent can be neither waited for nor listened to.
+                while self._is_held():  # noqa: ASYNC110
+                    await asyncio.sleep(CHECK_SECONDS)
+                return self._start()
+            except OSError as error:  # out of processes, files or space: it may pass
+                refusals += 1
+                logger.warning("the local worker cannot be started now: %s", error)
+            await asyncio.sleep(reconnect_delay(refusals, 0.0, minimum=0.5))
 
     def _is_held(self) -> bool:
         """Tell whether a worker of another start is there."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.integration.test_app import Process
+from vibehq_nb.core.errors import UsageError
+from vibehq_server.cli.approval import full_id
 from vibehq_server.cli.grant import decode_ttl
 from vibehq_server.cli.lab import copy_tour
 from vibehq_server.cli.output import plain
@@ -109,8 +112,83 @@ def test_the_command_line_starts_without_heavy_imports(home: Path) -> None:
 def test_no_server_is_told_in_words(home: Path) -> None:
     done = run("terminal", "ls", home=home)
     assert done.returncode == 2
-    assert "No VibeHQ server found" in done.stderr
+    assert "no server found" in done.stderr
+    assert "kernel" not in done.stderr
     assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["vibehq", "jupyter", "export"]
+    assert "\\n" not in done.stderr
+
+
+def test_a_missing_token_says_how_to_sign_in(
+    server: tuple[str, Path], home: Path
+) -> None:
+    url, _ = server
+    done = run("terminal", "ls", "--url", url, home=home)
+    assert done.returncode == 1
+    assert f"vibehq login {url}, or set VIBEHQ_TOKEN" in done.stderr
+
+
+def test_the_doctor_finds_the_server_the_other_commands_find(
+    server: tuple[str, Path], home: Path
+) -> None:
+    url, data = server
+    done = run("doctor", VIBEHQ_DATA=str(data), home=home, SHELL="")
+    lines = done.stdout.splitlines()
+    assert any(line.startswith(f"ok: server: {url} (") for line in lines), lines
+    assert f"FIX: worker: none online: vibehq worker --url {url}" in lines
+    assert f"ok: data folder: {data}" in lines
+    assert "ok: shell: /bin/bash" in lines
+    assert done.returncode == 1
+
+
+def test_a_port_that_is_taken_is_told_before_jupyterlab_starts(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("lab", str(home), "--port", str(port), home=home)
+    assert done.returncode == 2
+    assert f"port {port} cannot be used" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (home / "vibehq-tour").exists()
+
+
+def test_the_notebooks_of_the_tour_are_trusted_until_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    from nbformat.sign import NotebookNotary
+
+    from vibehq_server.cli.lab import shipped_notebooks, trust
+
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    path = copy_tour(shipped_notebooks(), tmp_path / "tour")[0]
+    trust([path])
+
+    notebook = nbformat.read(path, 4)
+    assert NotebookNotary().check_signature(notebook)
+    notebook.cells[0].source += "more"
+    assert not NotebookNotary().check_signature(notebook)
+
+
+def test_jupyterlab_opens_the_quickstart_and_prints_its_address(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vibehq_server.cli import main
+
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _path, command: became.append(command))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(home / "jupyter"))
+    monkeypatch.chdir(home)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    main(["lab", str(home), "--port", str(port), "--no-browser"])
+
+    assert "--LabApp.default_url=/lab/tree/quickstart.ipynb" in became[0]
+    assert "--ServerApp.port_retries=0" in became[0]
 
 
 def test_a_grant_is_created_listed_used_and_revoked(
@@ -199,6 +277,50 @@ def test_rooms_and_requests_are_shown_and_the_cli_of_the_host_does_not_decide(
     assert "hil" in rooms
     assert (asks.returncode, "--yes" in asks.stderr) == (2, True)
     assert decided.returncode == 1
+    page = f"{url}/r/{request['approval_id']}"
+    assert "with the roles admin, operator, viewer" in decided.stderr
+    assert "deciding needs the role approver" in decided.stderr
+    assert f"Decide on the page {page}, or sign in" in decided.stderr
+
+
+def test_a_request_is_named_by_the_beginning_of_its_id_and_waiting_ones_come_first(
+    server: tuple[str, Path], home: Path
+) -> None:
+    from vibehq_nb.client.http import HttpApi, Server
+    from vibehq_server.endpoint import read_endpoint
+
+    url, data = server
+    api = HttpApi(Server(url, read_endpoint(data).keys.admin))
+    at = ("--data", str(data))
+    asked = {"question": "Waits?", "action": {}, "kind": "confirm"}
+    waits = api.request("POST", "/api/hil/requests", asked)["approval_id"]
+    asked["question"] = "Gone?"
+    gone = api.request("POST", "/api/hil/requests", asked)["approval_id"]
+    path = f"/api/hil/requests/{gone}/status"
+    api.request("PATCH", path, {"status": "cancelled"})
+
+    shown = run("approval", "show", waits[:8], *at, home=home)
+    short = run("approval", "show", waits[:5], *at, home=home)
+    unknown = run("approval", "show", "zzzzzz", *at, home=home)
+    listed = run("approval", "ls", "--json", *at, home=home)
+
+    assert waits in shown.stdout
+    assert (short.returncode, "6 characters" in short.stderr) == (2, True)
+    assert unknown.returncode == 1
+    states = [one["status"] for one in json.loads(listed.stdout)["requests"]]
+    assert states == sorted(states, key=lambda state: state != "pending")
+    assert "cancelled" in states
+
+
+def test_a_beginning_of_several_ids_is_refused() -> None:
+    class Api:
+        def request(self, _method: str, _path: str) -> Any:
+            ids = ["abcdef" + "0" * 26, "abcdef" + "1" * 26]
+            return {"requests": [{"approval_id": one} for one in ids], "total": 2}
+
+    with pytest.raises(UsageError, match="begins several: abcdef0"):
+        full_id(Api(), "abcdef")
+    assert full_id(Api(), "abcdef1") == "abcdef" + "1" * 26
 
 
 def test_an_approver_decides_from_the_command_line(
@@ -261,8 +383,8 @@ def test_the_tour_is_copied_and_nothing_is_overwritten(tmp_path: Path) -> None:
     target.mkdir()
     (target / "quickstart.ipynb").write_text("mine")
 
-    assert copy_tour(source, target) == 1
-    assert copy_tour(source, target) == 0
+    assert copy_tour(source, target) == [target / "tour/one.ipynb"]
+    assert copy_tour(source, target) == []
 
     assert (target / "quickstart.ipynb").read_text() == "mine"
     assert (target / "tour/one.ipynb").read_text() == "one"

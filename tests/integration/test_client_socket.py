@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -44,7 +45,7 @@ class Heard:
 
     async def until(self, condition: Callable[["Heard"], bool]) -> None:
         async with asyncio.timeout(DEADLINE):
-            while not condition(self):  # noqa: ASYNC110 - any condition of a test
+            while not condition(self):
                 await asyncio.sleep(0.005)
 
 
@@ -246,6 +247,65 @@ async def test_a_full_queue_refuses_the_frame() -> None:
 
         assert socket.send(bytes(QUEUE_BYTES)) is True
         assert socket.send(b"x") is False
+
+
+async def test_a_close_that_meets_the_end_of_the_link_closes_for_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = Heard()
+    async with running(Rooms()) as rooms:
+        socket = socket_to(rooms, heard)
+        closing: list[asyncio.Task[None]] = []
+        judge = socket._judge
+
+        def close_now(link: ClientConnection) -> RefusedError | None:
+            closing.append(asyncio.ensure_future(socket.close()))
+            return judge(link)
+
+        monkeypatch.setattr(socket, "_judge", close_now)
+        rooms.script = lambda link: link.close(1012, "restart")
+        await socket.__aenter__()
+        task = socket._task
+        assert task is not None
+        await heard.until(lambda _h: bool(closing))
+        async with asyncio.timeout(DEADLINE):
+            await closing[0]
+
+    assert task.cancelled()
+    assert not socket.is_open
+    assert len(rooms.requests) == 1
+    assert heard.losses == 0
+
+
+async def test_whoever_closes_can_be_cancelled_himself() -> None:
+    heard = Heard()
+    is_dialling, is_held, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def query() -> dict[str, str]:
+        is_dialling.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_held.set()
+            await may_end.wait()
+        return {}
+
+    async with running(Rooms()) as rooms:
+        socket = socket_to(rooms, heard, query=query)
+        await socket.__aenter__()
+        task = socket._task
+        assert task is not None
+        async with asyncio.timeout(DEADLINE):
+            await is_dialling.wait()
+            closing = asyncio.ensure_future(socket.close())
+            await is_held.wait()
+        closing.cancel()
+        await asyncio.wait([closing], timeout=DEADLINE)
+        may_end.set()
+        await asyncio.wait([task], timeout=DEADLINE)
+
+    assert closing.cancelled()
+    assert task.cancelled()
 
 
 async def test_a_receivers_mistake_does_not_cost_the_link(

@@ -131,7 +131,7 @@ def test_a_running_program_is_named_instead_of_typed_into(term: Terminal) -> Non
     term.send("sleep 50\r")
     wait_for_job(term, "sleep")
 
-    with pytest.raises(TerminalBusyError, match=r"^sleep is running in .*Use new=True"):
+    with pytest.raises(TerminalBusyError, match=r"^sleep is .*00:\d\d\). Use new=True"):
         term.run("echo never")
 
     term.send("\x03")

@@ -1,8 +1,10 @@
 """The worker beside a server: adopted, started again, left behind on purpose."""
 
 import asyncio
+import errno
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -92,6 +94,50 @@ async def test_a_worker_that_dies_is_started_again(data: Path) -> None:
         os.kill(first, signal.SIGKILL)
         second = await worker_of(app, other_than=first)
         assert second != first
+
+
+async def test_a_fork_that_is_refused_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = [errno.EAGAIN] * 12
+    popen = subprocess.Popen
+
+    def fork(*args: Any, **kwargs: Any) -> Any:
+        if refusals:
+            raise OSError(refusals.pop(), "Resource temporarily unavailable")
+        return popen(*args, **kwargs)
+
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    monkeypatch.setattr("subprocess.Popen", fork)
+    monkeypatch.setattr("vibehq_server.local_worker.CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(
+        "vibehq_server.local_worker.reconnect_delay", lambda *_, **__: 0.0
+    )
+    async with asyncio.timeout(20):
+        await LocalWorker(tmp_path).keep()
+    assert caplog.text.count("Resource temporarily unavailable") == 12
+    assert caplog.text.count("ended with code 1") == 9
+
+
+async def test_the_keeper_and_the_sweeper_fail_aloud_and_end_with_the_server(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("a keeper's mistake")
+
+    async with serving(data, BUILT_IN, with_worker=True) as app:
+        names = {task.get_name() for task in asyncio.all_tasks()}
+        await worker_of(app)
+    assert {"keeper of the local worker", "sweeper"} <= names
+    assert not {"keeper of the local worker", "sweeper"} & {
+        task.get_name() for task in asyncio.all_tasks()
+    }
+    monkeypatch.setattr("vibehq_server.app.LocalWorker.keep", fail)
+    async with serving(data, BUILT_IN, with_worker=True):
+        async with asyncio.timeout(10):
+            while "a keeper's mistake" not in caplog.text:
+                await asyncio.sleep(0.01)
+    assert "keeper of the local worker failed" in caplog.text
 
 
 async def test_a_worker_that_cannot_run_is_not_started_for_ever(

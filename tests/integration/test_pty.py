@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import until
-from vibehq_nb.worker import processes
+from vibehq_nb.worker import processes, pty
 from vibehq_nb.worker.providers.port import Exit
 from vibehq_nb.worker.pty import INPUT_BYTES, Pty
 
@@ -207,6 +207,22 @@ async def test_small_writes_are_gathered_and_the_first_leaves_at_once() -> None:
 
     assert len(opened.reads) < 400
     assert opened.output.endswith(b"2000\r\n")
+
+
+async def test_flush_hands_on_what_was_gathered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pty, "GATHER_SECONDS", 1e9)
+    opened = Opened(BASH, "-c", "printf hello; sleep 60")
+    await until(lambda: opened.pty._count == 5)
+    before = bytes(opened.output)
+
+    opened.pty.flush()
+    opened.pty.flush()
+
+    assert before == b""
+    assert opened.reads == [5]
+    await opened.pty.close()
 
 
 async def test_freeze_stops_all_and_thaw_lets_go_on() -> None:

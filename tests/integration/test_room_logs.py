@@ -323,7 +323,7 @@ async def test_the_writer_trims_by_itself_while_it_is_idle(
     await log.save(OPS, 20, b"{}")
 
     async with asyncio.timeout(10):
-        while (await log.open(OPS)).oldest < 15:  # noqa: ASYNC110 (a thread's work)
+        while (await log.open(OPS)).oldest < 15:
             await asyncio.sleep(0.01)
 
     assert len(await log.read(OPS, 15, 100)) == 5

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
-from vibehq_nb.worker import dial
+from vibehq_nb.worker import dial, pty
 from vibehq_nb.worker.terminal import UNSENT_BYTES
 
 
@@ -160,12 +160,16 @@ async def test_input_with_a_hole_before_it_is_not_typed_but_answered(
         room = await rooms.spawn(command=["cat"])
         await room.type("abc", 0)
         await until(lambda: room.input_acks.get("ana/c") == 3)
-        await room.type("xyz", 10)
+        await room.type("xyz", 10, number=7)
         await until(lambda: len(room.of("input-ack")) == 2)
-        await room.type("d\r", 3)
+        await room.type("d\r", 3, number=8)
         await room.saw(b"abcd")
+        await until(lambda: len(room.of("input-ack")) == 3)
 
-    assert [one["offset"] for one in room.of("input-ack")] == [3, 3, 5]
+    acks = room.of("input-ack")
+    assert [one["offset"] for one in acks] == [3, 3, 5]
+    assert [one["number"] for one in acks] == [0, 7, 8]
+    assert [one.get("refused", "") for one in acks] == ["", "gap", ""]
     assert b"xyz" not in room.output
 
 
@@ -188,12 +192,14 @@ async def test_sizes_stand_exactly_at_their_offset(
             await room.send(type="resize", cols=cols, rows=31)
             await room.saw(b"31 %d\r\n" % cols)
 
-    for resized in room.of("resized"):
+    at_the_start, *changes = room.of("resized")
+    assert (at_the_start["cols"], at_the_start["offset"]) == (100, 0)
+    for resized in changes:
         shown = b"31 %d\r\n" % resized["cols"]
         assert room.output.index(shown) >= resized["offset"]
         before = b"%d\r\n" % (resized["cols"] - 1)
         assert room.output.index(before) < resized["offset"]
-    assert [one["cols"] for one in room.of("resized")] == [101, 102, 103]
+    assert [one["cols"] for one in changes] == [101, 102, 103]
 
 
 async def test_sizes_changed_while_away_come_at_their_offset(
@@ -201,6 +207,7 @@ async def test_sizes_changed_while_away_come_at_their_offset(
 ) -> None:
     async with running_agent(rooms, tmp_path) as agent:
         room = await rooms.spawn(command=["cat"])
+        await until(lambda: room.of("resized"))
         terminal = agent.terminals["w"]
         rooms.die()
         await until(lambda: not agent.is_linked)
@@ -210,10 +217,70 @@ async def test_sizes_changed_while_away_come_at_their_offset(
             terminal.take_input("x", terminal.ledger.taken("x"), b"word\r")
             await until(lambda: terminal.stream.head >= before + 12)  # noqa: B023
         await rooms.start()
-        await until(lambda: room.head == terminal.stream.head and room.of("resized"))
+        await until(lambda: room.head == terminal.stream.head)
+        await until(lambda: len(room.of("resized")) == 3)
 
     sizes = [(one["cols"], one["offset"]) for one in room.of("resized")]
-    assert sizes == [(90, 0), (95, 12)]
+    assert sizes == [(80, 0), (90, 0), (95, 12)]
+
+
+async def test_a_size_set_while_away_is_told_though_the_hello_says_it(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["cat"])
+        await until(lambda: room.of("resized"))
+        rooms.die()
+        await until(lambda: not agent.is_linked)
+        agent.terminals["w"].resize(120, 40)
+        await rooms.start()
+        told = await until(lambda: [one["cols"] for one in room.of("resized")][1:])
+
+    assert (room.hellos[-1]["cols"], room.hellos[-1]["rows"]) == (120, 40)
+    assert told == [120]
+
+
+async def test_what_was_read_before_a_link_is_in_its_hello(
+    rooms: WorkerRooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pty, "GATHER_SECONDS", 1e9)  # only a full buffer is handed on
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["bash", "-c", "printf hello; sleep 60"])
+        process = agent.terminals["w"].process
+        assert isinstance(process, pty.Pty)
+        await until(lambda: process._count == 5)
+        assert room.connection is not None
+        room.connection.transport.abort()
+        await until(lambda: len(room.hellos) == 2)
+
+    assert room.hellos[-1]["offset"] == 5
+
+
+@pytest.mark.parametrize("asked", [0, 2**40])
+async def test_a_room_that_asks_for_what_is_not_held_is_told_hello_again(
+    rooms: WorkerRooms, tmp_path: Path, asked: int
+) -> None:
+    script = "read; for i in {10000..20000}; do echo $i; done; cat"
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["bash", "-c", script])
+        stream = agent.terminals["w"].stream
+        count = await room.type("\r", 0)
+        await room.saw(b"20000\r\n")
+        stream.capacity = 4096
+        await room.type("end", count)
+        await room.saw(b"end")
+        rooms.terminals.clear()
+        fresh = rooms.terminal("w")
+        fresh.asks = [asked]
+        assert room.connection is not None
+        room.connection.transport.abort()
+        await until(lambda: fresh.head == stream.head)
+        await fresh.saw(b"end")
+
+    assert fresh.closes[0] == 1000
+    assert len(fresh.hellos) == 2
+    assert fresh.start == fresh.hellos[-1]["oldest"] > 0
+    assert bytes(fresh.output) == bytes(room.output)[-len(fresh.output) :]
 
 
 async def test_without_credit_the_flood_stands_still_and_memory_is_bounded(
@@ -251,15 +318,32 @@ async def test_a_stuck_paste_does_not_hold_up_another_terminal(
         other = await rooms.spawn("w:2", command=["cat"])
         await stuck.saw(b"ready")
         offset = 0
-        for _ in range(16):
-            offset = await stuck.type(b"p" * 32768, offset)
+        for number in range(16):
+            offset = await stuck.type(b"p" * 32768, offset, number=number)
         await other.type("still-here\r", 0)
         await other.saw(b"still-here", 3)
-        await until(lambda: len(stuck.of("input-ack")) > 0)
+        await until(lambda: len(stuck.of("input-ack")) == 16)
         taken = stuck.input_acks["ana/c"]
 
     assert taken < offset
     assert taken % 32768 == 0
+    count = taken // 32768
+    acks = stuck.of("input-ack")
+    refused = [one.get("refused", "") for one in acks]
+    assert refused == [""] * count + ["busy"] + ["gap"] * (15 - count)
+    assert [one["number"] for one in acks] == list(range(16))
+
+
+async def test_input_after_the_exit_is_refused_with_the_reason(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["true"])
+        await until(lambda: room.of("exited"))
+        await room.type("x", 0, number=3)
+        ack = (await until(lambda: room.of("input-ack")))[0]
+
+    assert (ack["refused"], ack["number"], ack["offset"]) == ("exited", 3, 0)
 
 
 async def test_refusals_say_what_is_wrong(rooms: WorkerRooms, tmp_path: Path) -> None:
@@ -371,13 +455,57 @@ async def test_freeze_stops_output_and_thaw_lets_it_go_on(
         frozen = await rooms.request("freeze", terminal="w")
         seen = await rooms.request("inspect", terminal="w")
         before = room.head
-        await room.type("x", 0)
+        await room.type("x", 0, number=1)
         await until(lambda: room.of("input-ack"))
         still = room.head
         await rooms.request("thaw", terminal="w")
         await until(lambda: room.head > still)
+        await room.type("x", 0, number=2)
+        await until(lambda: room.input_acks["ana/c"] == 1)
 
     assert frozen["result"] == {"how": "signals"}
     assert seen["result"]["state"] == "frozen"
     assert still - before < 100
-    assert room.input_acks == {"ana/c": 0}
+    refusal, accepted = room.of("input-ack")
+    assert (refusal["refused"], refusal["number"]) == ("frozen", 1)
+    assert (accepted.get("refused", ""), accepted["number"]) == ("", 2)
+
+
+async def test_the_room_hears_of_freeze_and_thaw_on_this_link_and_the_next(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path):
+        room = await rooms.spawn(command=["cat"])
+        for request in ("thaw", "freeze", "freeze", "thaw", "freeze"):
+            await rooms.request(request, terminal="w")
+        await until(lambda: len(room.of("frozen")) == 3)
+        assert room.connection is not None
+        room.connection.transport.abort()
+        await until(lambda: len(room.hellos) == 2)
+        await rooms.request("thaw", terminal="w")
+        await until(lambda: len(room.of("frozen")) == 4)
+
+    told = [one["is_frozen"] for one in room.of("frozen")]
+    assert told == [True, False, True, False]
+    assert [one["state"] for one in room.hellos] == ["running", "frozen"]
+
+
+async def test_a_freeze_is_told_after_what_was_printed_before_it(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = rooms.terminal("w")
+        room.acknowledges = False
+        await rooms.spawn(command=["bash", "-c", "head -c 2000000 /dev/zero; read"])
+        await until(lambda: agent.terminals["w"].stream.head == 2_000_000)
+        await until(lambda: room.head == 2**20)
+        await rooms.request("freeze", terminal="w")
+        await room.type("x", 0)
+        await until(lambda: room.of("input-ack"))  # the link had its turn
+        early = room.of("frozen")
+        room.acknowledges = True
+        await room.send(type="ack", offset=room.head)
+        await until(lambda: room.of("frozen"))
+
+    assert early == []
+    assert room.head == 2_000_000

@@ -95,6 +95,35 @@ async def test_a_second_end_of_a_child_is_not_heard(
     assert [one["type"] for one in ends(rooms)] == ["scan-result"] * 2
 
 
+@pytest.mark.parametrize(
+    "findings",
+    [
+        "[{'pad': '\u4e2d' * 1700} for _ in range(500)]",
+        "[{'pad': [1e9] * 250_000}]",  # a short line that grows when it is sent
+    ],
+)
+async def test_a_result_too_big_for_the_link_fails_and_the_link_stays(
+    rooms: WorkerRooms, tmp_path: Path, findings: str
+) -> None:
+    script = f"""
+line = json.dumps({{"type": "scan-result", "scan_id": sys.argv[2],
+    "processed_logs": 1, "started_at": "a", "completed_at": "b", "coverage": [],
+    "findings": {findings}}}, ensure_ascii=False)
+print(line.replace("1000000000.0", "1e9"), flush=True)
+"""
+    async with running_agent(rooms, tmp_path, **scanner(script)):
+        await scan(rooms)
+        await until(lambda: ends(rooms))
+        await rooms.request("inspect", terminal="nobody")
+
+    assert len(rooms.hellos) == 1
+    (end,) = ends(rooms)
+    assert (end["type"], end["code"]) == ("scan-failed", "too-big")
+    assert end["message"] == (
+        "Its result is over 1.5 MiB; scan fewer logs or with stricter filters."
+    )
+
+
 async def test_cancel_and_deadline_end_a_scan(
     rooms: WorkerRooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ Json = dict[str, Any]
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     """Await a condition with a deadline; returns what it returned."""
     async with asyncio.timeout(seconds):
-        while not (found := condition()):  # noqa: ASYNC110 - any condition
+        while not (found := condition()):
             await asyncio.sleep(0.005)
         return found
 
@@ -39,6 +39,8 @@ class TerminalRoom:
         self.messages: list[Json] = []
         self.keyframes: list[tuple[Json, bytes]] = []
         self.acknowledges = True
+        self.asks: list[int] = []  # what the next links ask for, instead of the head
+        self.closes: list[int | None] = []
         self.input_acks: dict[str, int] = {}
         self.connection: ServerConnection | None = None
         self._due = 0
@@ -62,12 +64,14 @@ class TerminalRoom:
             self.start = hello["oldest"]
             self.output.clear()
         self._due = 0
-        await self.send(connection, type="since", offset=self.head)
+        offset = self.asks.pop(0) if self.asks else self.head
+        await self.send(connection, type="since", offset=offset)
         self.connection = connection
         try:
             async for frame in connection:
                 await self._take(connection, frame)
         finally:
+            self.closes.append(connection.close_code)
             if self.connection is connection:
                 self.connection = None
 
@@ -97,11 +101,15 @@ class TerminalRoom:
         assert target is not None
         await target.send(json.dumps(message))
 
-    async def type(self, keys: str | bytes, offset: int, session: str = "ana/c") -> int:
+    async def type(
+        self, keys: str | bytes, offset: int, session: str = "ana/c", number: int = 0
+    ) -> int:
         """Send input as the room does; returns the session's count after it."""
         keys = keys.encode() if isinstance(keys, str) else keys
         assert self.connection is not None
-        await self.send(type="input-from", session=session, offset=offset)
+        await self.send(
+            type="input-from", session=session, offset=offset, number=number
+        )
         await self.connection.send(keys)
         return offset + len(keys)
 

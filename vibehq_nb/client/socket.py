@@ -118,8 +118,10 @@ class PartySocket:
         if task is None:
             return
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # Not awaited itself: its cancellation and the caller's would look the same.
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
     def send(self, frame: str | bytes) -> bool:
         """
@@ -159,6 +161,7 @@ class PartySocket:
             opened_at = clock()
             away = opened_at - lost_at if lost_at is not None else 0.0
             refusal = await self._hold(link, away)
+            _stop_if_cancelled()
             lost_at = clock()
             if refusal is not None:
                 self._receiver.refused(refusal)
@@ -210,9 +213,10 @@ class PartySocket:
             self.is_open = False
             self._link = None
             sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sender
-            await link.close()
+            try:
+                await asyncio.wait([sender])
+            finally:
+                await link.close()
 
     def _tell(self, hear: Callable[[T], None], what: T) -> None:
         try:
@@ -236,3 +240,10 @@ class PartySocket:
                 frame = await self._queue.get()
                 await link.send(frame)
                 self._queued_bytes -= len(frame)
+
+
+def _stop_if_cancelled() -> None:
+    """Raise CancelledError where a cancellation came and was lost in a library."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,5 +1,6 @@
 """What the API's handlers share: decoding, roles, rooms, answers."""
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 import msgspec
@@ -8,7 +9,7 @@ from tornado.web import MissingArgumentError
 from vibehq_nb.core.codec import check_plain, convert
 from vibehq_nb.core.errors import DecodeError, DeniedError
 from vibehq_nb.core.ids import RoomKey
-from vibehq_nb.core.roles import Role, may_join, may_send
+from vibehq_nb.core.roles import MAY_JOIN, MAY_SEND, Role, may_join, may_send
 from vibehq_server.handlers import VibeHandler
 
 Decoded = TypeVar("Decoded")
@@ -52,18 +53,28 @@ class ApiHandler(VibeHandler):
             DeniedError: ``forbidden``.
         """
         if self.identity.roles.isdisjoint(roles):
-            raise DeniedError("forbidden", f"This needs the role {' or '.join(roles)}.")
+            raise DeniedError("forbidden", self._lacks(roles))
 
-    def require_send(self, room: RoomKey, message_type: str) -> None:
+    def require_send(
+        self, room: RoomKey, message_type: str, deed: str = "this", advice: str = ""
+    ) -> None:
         """
         Refuse whoever could not send *message_type* to *room* on a socket.
+
+        Args:
+            room: Where to.
+            message_type: What.
+            deed: What it is called when it is refused.
+            advice: What to do then.
 
         Raises:
             DeniedError: ``not-found`` out of reach, ``forbidden`` without the role.
         """
         self.require_room(room)
         if not may_send(room.party, message_type, self.identity.roles):
-            raise DeniedError("forbidden", "Your roles do not include this.")
+            needed = MAY_SEND.get(room.party, {}).get(message_type, frozenset())
+            text = f"{self._lacks(needed, deed)} {advice}".strip()
+            raise DeniedError("forbidden", text)
 
     def require_read(self, room: RoomKey) -> None:
         """
@@ -74,7 +85,22 @@ class ApiHandler(VibeHandler):
         """
         self.require_room(room)
         if not may_join(room.party, self.identity.roles):
-            raise DeniedError("forbidden", "Your roles do not include this.")
+            needed = MAY_JOIN.get(room.party, frozenset())
+            raise DeniedError("forbidden", self._lacks(needed))
+
+    def _lacks(self, needed: Collection[Role], deed: str = "this") -> str:
+        who = f"You are {self.identity.user}"
+        have = ", ".join(sorted(self.identity.roles))
+        those = f"the role{'s' if ',' in have else ''} {have}" if have else "no role"
+        # A worker's role comes with its key: nobody signs in as one.
+        people = [role for role in sorted(needed) if role != Role.WORKER] or needed
+        wanted = " or ".join(people)
+        return f"{who} with {those}; {deed} needs the role {wanted}."
+
+    def page_url(self, path: str) -> str:
+        """Return the address of a page of ours, as this very client reaches us."""
+        base = f"{self.request.protocol}://{self.request.host}"
+        return f"{base}{self.context.base_path}{path}"
 
     def query(self, name: str) -> str | None:
         """Return a query argument, or None."""

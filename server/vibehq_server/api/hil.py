@@ -1,6 +1,7 @@
 """``/api/hil``: requests for a decision, and decisions."""
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -61,7 +62,9 @@ class ResponseHandler(ApiHandler):
 
     async def post(self, approval_id: str) -> None:
         """Decide; the same key gets the same answer."""
-        self.require_send(HIL, "hil-decision")
+        page = self.page_url(f"/r/{quote(approval_id, safe='')}")
+        advice = f"Decide on the page {page}, or sign in as an approver: vibehq login."
+        self.require_send(HIL, "hil-decision", "deciding", advice)
         asked = self.decode_body(Answer)
         fields: dict[str, Any] = msgspec.structs.asdict(asked)
         room = await self.live_room(*HIL)

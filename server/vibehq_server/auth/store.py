@@ -6,6 +6,7 @@ was signed in resumes; writes are rare and small and happen on the event loop.
 """
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Collection
@@ -22,6 +23,8 @@ from vibehq_server.auth.secrets import (
     make_id,
 )
 from vibehq_server.identity import Identity, Kind
+
+logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 8 * 3600.0
 SESSION_SECONDS = 24 * 3600.0
@@ -230,8 +233,16 @@ class AuthStore:
         if now - session.seen >= TOUCH_SECONDS:
             session = replace(session, seen=now)
             self._sessions[session.hash] = session
-            self._write("UPDATE sessions SET seen=? WHERE hash=?", (now, session.hash))
+            self._note_seen(session)
         return session
+
+    def _note_seen(self, session: Session) -> None:
+        values = (session.seen, session.hash)
+        try:
+            self._write("UPDATE sessions SET seen=? WHERE hash=?", values)
+        except NotStoredError as error:
+            # Held in memory: all a restart can cost is signing in again.
+            logger.warning("the use of a session was not noted: %s", error)
 
     def live_ids(self) -> frozenset[str]:
         """Return the ids of the grants and sessions that still open something."""

@@ -11,6 +11,7 @@ from vibehq_server.identity import Identity
 
 TICKET_SECONDS = 30.0
 MAX_TICKETS = 4096
+MAX_PER_SESSION = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,11 @@ class _Ticket:
 
 
 class Tickets:
-    """The tickets that are out; over 4,096 the oldest is dropped."""
+    """
+    The tickets that are out.
+
+    Over 64 a session loses its own oldest one; over 4,096 the oldest of all goes.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         """Measure their 30 seconds with *monotonic*."""
@@ -31,6 +36,7 @@ class Tickets:
     def mint(self, identity: Identity, room: RoomKey, role: Role | None) -> str:
         """Return a ticket that stands for *identity* in *room* alone, once."""
         self._drop_old()
+        self._drop_oldest_of(identity)
         roles = identity.roles if role is None else frozenset({role})
         held = replace(identity, roles=roles)
         ticket = make_credential(TICKET_PREFIX)
@@ -55,6 +61,15 @@ class Tickets:
         for key in gone:
             del self._tickets[key]
 
+    def _drop_oldest_of(self, identity: Identity) -> None:
+        own = [
+            key
+            for key, ticket in self._tickets.items()
+            if _minter(ticket.identity) == _minter(identity)
+        ]
+        for key in own[: max(0, len(own) - MAX_PER_SESSION + 1)]:
+            del self._tickets[key]
+
     def _drop_old(self) -> None:
         now = self._monotonic()
         while self._tickets:
@@ -62,3 +77,8 @@ class Tickets:
             if first.expires > now and len(self._tickets) < MAX_TICKETS:
                 return
             self._tickets.popitem(last=False)
+
+
+def _minter(identity: Identity) -> tuple[str, str, str]:
+    # Sessions of another identity provider have no name of their own.
+    return identity.kind, identity.user, identity.session

@@ -13,18 +13,56 @@ from vibehq_server.cli.remote import api_of
 
 _COLUMNS = ("approval_id", "status", "risk", "question", "requested_by", "expires_at")
 
+ID_CHARS = 32
+LEAST_CHARS = 6
+PAGE = 1000
+
 
 def list_(arguments: argparse.Namespace) -> int:
-    """List requests."""
-    query = {"limit": str(arguments.limit)}
-    if arguments.status:
-        query["status"] = arguments.status
-    found = api_of(arguments).request("GET", f"/api/hil/requests?{urlencode(query)}")
+    """List requests, those that wait first."""
+    api, limit = api_of(arguments), arguments.limit
+    found = _page(api, limit, status=arguments.status or "pending")
+    if not arguments.status:
+        page = _page(api, limit)
+        ended = [one for one in page["requests"] if one["status"] != "pending"]
+        waiting = found["requests"]
+        found = {**page, "requests": [*waiting, *ended][:limit]}
     if arguments.json:
         say_json(found)
     else:
         say_table(found["requests"], _COLUMNS)
     return 0
+
+
+def _page(api: Any, limit: int, **query: str) -> dict[str, Any]:
+    words = urlencode({"limit": str(limit), **query})
+    found: dict[str, Any] = api.request("GET", f"/api/hil/requests?{words}")
+    return found
+
+
+def full_id(api: Any, given: str) -> str:
+    """
+    Return the id of the one request that *given* begins; *given* if there is none.
+
+    Raises:
+        UsageError: If it begins several, or is too short to mean one.
+    """
+    if len(given) >= ID_CHARS:
+        return given
+    if len(given) < LEAST_CHARS:
+        raise UsageError(f"{given!r} is too short: {LEAST_CHARS} characters or more")
+    matches: list[str] = []
+    seen = 0
+    while True:
+        found = _page(api, PAGE, offset=str(seen))
+        ids = [str(one["approval_id"]) for one in found["requests"]]
+        matches += [one for one in ids if one.startswith(given)]
+        seen += len(ids)
+        if not ids or seen >= found["total"]:
+            break
+    if len(set(matches)) > 1:
+        raise UsageError(f"{given!r} begins several: {', '.join(matches[:5])}")
+    return matches[0] if matches else given
 
 
 def _path(approval_id: str, rest: str = "") -> str:
@@ -33,7 +71,8 @@ def _path(approval_id: str, rest: str = "") -> str:
 
 def show(arguments: argparse.Namespace) -> int:
     """Show one request."""
-    request = api_of(arguments).request("GET", _path(arguments.id))
+    api = api_of(arguments)
+    request = api.request("GET", _path(full_id(api, arguments.id)))
     if arguments.json:
         say_json(request)
     else:
@@ -67,7 +106,8 @@ def reject(arguments: argparse.Namespace) -> int:
 
 def _decide(arguments: argparse.Namespace, verdict: str) -> int:
     api = api_of(arguments)
-    request = api.request("GET", _path(arguments.id))
+    request = api.request("GET", _path(full_id(api, arguments.id)))
+    approval_id = str(request["approval_id"])
     if not arguments.yes:
         _say_request(request)
         if not _is_confirmed(verdict):
@@ -80,11 +120,11 @@ def _decide(arguments: argparse.Namespace, verdict: str) -> int:
         "key": secrets.token_hex(16),
         "reason": arguments.reason,
     }
-    decision = api.request("POST", _path(arguments.id, "/response"), body)
+    decision = api.request("POST", _path(approval_id, "/response"), body)
     if arguments.json:
         say_json(decision)
     else:
-        say(f"{plain(arguments.id)}: {verdict} is stored; it is {decision['status']}.")
+        say(f"{plain(approval_id)}: {verdict} is stored; it is {decision['status']}.")
     return 0
 
 

@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(str(error))
         return 2
     except VibeError as error:
-        complain(str(error))
+        from vibehq_server.cli.remote import advice_for
+
+        complain(advice_for(error, arguments))
         return int(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         return INTERRUPTED

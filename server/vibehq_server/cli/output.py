@@ -15,8 +15,9 @@ def say(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Print one line of what is wrong."""
-    sys.stderr.write(f"vibehq: {plain(text, 2000)}\n")
+    """Print what is wrong, on as many lines as it has."""
+    lines = "\n".join(plain(line, 2000) for line in text.split("\n"))
+    sys.stderr.write(f"vibehq: {lines}\n")
 
 
 def say_json(value: Any) -> None:

@@ -8,6 +8,11 @@ from typing import Any
 from vibehq_server.endpoint import Endpoint, read_endpoint
 from vibehq_server.settings import StartError, default_data
 
+_NO_SERVER = """no server found on this host. One of these helps:
+  vibehq serve            start one
+  jupyter lab             start one inside JupyterLab
+  export VIBEHQ_URL=https://hq.example.org VIBEHQ_TOKEN=...    use another host's"""
+
 
 def find(arguments: argparse.Namespace) -> Any:
     """
@@ -25,10 +30,26 @@ def find(arguments: argparse.Namespace) -> Any:
     try:
         return find_server(arguments.url)
     except NoServerError:
-        local = _of_this_host()
-        if arguments.url or local is None:
-            raise
-        return local
+        folder = _folder_of_this_host()
+        if folder is None:
+            raise NoServerError(_NO_SERVER) from None
+        return _of_folder(folder)
+
+
+def data_folder(arguments: argparse.Namespace) -> Path:
+    """Return the data folder of *--data*, of this host's server, or the default."""
+    if arguments.data:
+        return Path(arguments.data)
+    return _folder_of_this_host() or default_data("standalone")
+
+
+def advice_for(error: Exception, arguments: argparse.Namespace) -> str:
+    """Return what *error* says, and how to sign in where that is what it takes."""
+    text = str(error)
+    if getattr(error, "status", 0) != 401 or "vibehq login" in text:
+        return text
+    url = getattr(arguments, "url", None) or os.environ.get("VIBEHQ_URL") or "URL"
+    return f"{text} vibehq login {url}, or set VIBEHQ_TOKEN."
 
 
 def api_of(arguments: argparse.Namespace) -> Any:
@@ -45,15 +66,16 @@ def _of_folder(folder: Path) -> Any:
     return Server(endpoint.url, endpoint.keys.admin)
 
 
-def _of_this_host() -> Any:
-    for mode in ("standalone", "embedded"):
-        folder = default_data("embedded" if mode == "embedded" else "standalone")
+def _folder_of_this_host() -> Path | None:
+    embedded = default_data("embedded")
+    further = sorted(embedded.parent.glob(f"{embedded.name}-*"))
+    for folder in (default_data("standalone"), embedded, *further):
         try:
             endpoint = read_endpoint(folder)
         except StartError:
             continue
         if _is_alive(endpoint):
-            return _of_folder(folder)
+            return folder
     return None
 
 

@@ -9,6 +9,7 @@ from vibehq_server.cli.parser import Parser
 from vibehq_server.settings import DEFAULT_PORT
 
 ROLES = ("viewer", "operator", "approver", "worker")
+_APPROVAL_ID = "the request's id, or its first characters (6 or more)"
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 
@@ -104,7 +105,7 @@ def _add_programs(tree: Tree) -> None:
         "vibehq doctor",
         ("programs", "doctor"),
     )
-    doctor.add_argument("--json", action="store_true", help="JSON instead of text")
+    _add_remote(doctor)
     login = tree.add(
         "login",
         "Keep a grant's token for a server; it is asked for, never an argument.",
@@ -209,7 +210,7 @@ def _add_approval(tree: Tree) -> None:
     run = "approval"
     listing = tree.add(
         "list",
-        "List requests for a decision.",
+        "List requests for a decision, those that wait first.",
         "vibehq approval ls --status pending",
         (run, "list_"),
         ["ls"],
@@ -218,18 +219,21 @@ def _add_approval(tree: Tree) -> None:
     listing.add_argument("--limit", type=int, default=50)
     _add_remote(listing)
     showing = tree.add(
-        "show", "Show one request in full.", "vibehq approval show ap-12", (run, "show")
+        "show",
+        "Show one request in full.",
+        "vibehq approval show 3f9c2a71",
+        (run, "show"),
     )
-    showing.add_argument("id")
+    showing.add_argument("id", help=_APPROVAL_ID)
     _add_remote(showing)
     for verb in ("approve", "reject"):
         deciding = tree.add(
             verb,
             f"{verb.capitalize()} one request, after showing exactly what it is.",
-            f'vibehq approval {verb} ap-12 --reason "checked with ana"',
+            f'vibehq approval {verb} 3f9c2a71 --reason "checked with ana"',
             (run, verb),
         )
-        deciding.add_argument("id")
+        deciding.add_argument("id", help=_APPROVAL_ID)
         deciding.add_argument("--reason", default="", help="kept with the decision")
         deciding.add_argument("--yes", action="store_true", help="do not ask again")
         _add_remote(deciding)

@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import pytest
+
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.roles import NOTEBOOK, PERSON, Role
 from vibehq_server.auth.limits import FailureLimit
 from vibehq_server.auth.store import AuthStore
-from vibehq_server.auth.tickets import MAX_TICKETS, Tickets
+from vibehq_server.auth.tickets import MAX_PER_SESSION, MAX_TICKETS, Tickets
 from vibehq_server.identity import Identity
 
 
@@ -35,6 +37,22 @@ def test_a_session_ends_after_8_idle_hours_and_after_24_in_any_case() -> None:
         assert store.find_session(busy) is not None
     clock.now += 3600
     assert store.find_session(busy) is None
+    store.close()
+
+
+def test_a_disk_that_takes_no_write_signs_nobody_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    path = tmp_path / "auth.sqlite3"
+    store = AuthStore(path, clock)
+    cookie = store.create_session("ana", PERSON)
+    store._database.execute("PRAGMA query_only=1")
+    clock.now += 3600
+    found = store.find_session(cookie)
+    assert found is not None
+    assert found.seen == clock.now
+    assert "was not noted" in caplog.text
     store.close()
 
 
@@ -86,9 +104,27 @@ def test_a_ticket_stands_for_its_minter_in_one_role_for_30_seconds() -> None:
 
 def test_tickets_that_nobody_uses_do_not_pile_up() -> None:
     tickets = Tickets(Clock())
-    minted = [tickets.mint(ANA, ROOM, None) for _ in range(MAX_TICKETS + 1)]
+    people = [
+        Identity(f"user-{number}", "person", PERSON, "")
+        for number in range(MAX_TICKETS + 1)
+    ]
+    minted = [tickets.mint(person, ROOM, None) for person in people]
     assert tickets.burn(minted[0], ROOM) is None
-    assert tickets.burn(minted[-1], ROOM) == ANA
+    assert tickets.burn(minted[-1], ROOM) == people[-1]
+
+
+@pytest.mark.parametrize("eve", ["eve/s-2", "ana/s-2", "eve/"])
+def test_one_session_cannot_push_out_the_tickets_of_another(eve: str) -> None:
+    user, _, session = eve.partition("/")
+    tickets = Tickets(Clock())
+    other = tickets.mint(ANA, ROOM, None)
+    nameless = tickets.mint(Identity("bob", "person", PERSON, ""), ROOM, None)
+    greedy = Identity(user, "person", PERSON, session)
+    minted = [tickets.mint(greedy, ROOM, Role.VIEWER) for _ in range(MAX_TICKETS)]
+    mine = [tickets.burn(ticket, ROOM) is not None for ticket in minted]
+    assert mine == [False] * (MAX_TICKETS - MAX_PER_SESSION) + [True] * MAX_PER_SESSION
+    assert tickets.burn(other, ROOM) == ANA
+    assert tickets.burn(nameless, ROOM) is not None
 
 
 def test_failures_are_counted_per_address_and_minute() -> None:
