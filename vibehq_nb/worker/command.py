@@ -18,6 +18,7 @@ from pathlib import Path
 from vibehq_nb.core.errors import UsageError
 from vibehq_nb.worker.agent import IDLE_SECONDS, Agent
 from vibehq_nb.worker.endpoint import EndpointSource
+from vibehq_nb.worker.environment import forget_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _leave_caller()
             runtime = stack.enter_context(_runtime_folder(options.data))
             source = EndpointSource(options.data, options.url)
-            _forget_secrets()
+            # What the worker starts inherits its environment: terminals and scans.
+            forget_secrets(os.environ)
             agent = Agent(
                 options.id,
                 source,
@@ -126,12 +128,6 @@ def _leave_caller() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-
-
-def _forget_secrets() -> None:
-    # What the worker starts inherits its environment: terminals and scans.
-    for name in ("VIBEHQ_TOKEN", "VIBEHQ_WORKER_KEY"):
-        os.environ.pop(name, None)
 
 
 @contextmanager

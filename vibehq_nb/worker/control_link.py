@@ -21,6 +21,7 @@ from vibehq_nb.core.messages import (
     Message,
     Object,
     Scan,
+    ScanFailed,
     ScanProgress,
     Signal,
     Spawn,
@@ -37,6 +38,9 @@ DECODER = Decoder(TO_WORKER["worker"])
 MAX_REQUESTS = 64
 MAX_REPORTS = 64
 OUTBOX = 1024
+END_BYTES = 1536 * 1024
+"""The end of a scan is no longer than this: a server takes no message over 2 MiB."""
+TOO_BIG = "Its result is over 1.5 MiB; scan fewer logs or with stricter filters."
 
 
 class ControlLink:
@@ -60,9 +64,16 @@ class ControlLink:
         self._outbox: asyncio.Queue[Message] | None = None
 
     def report(self, message: Message) -> None:
-        """Send what a scan tells, its end in any case."""
+        """
+        Send what a scan tells, its end in any case.
+
+        An end over 1.5 MiB is told as the failure ``too-big``.
+        """
         if not isinstance(message, ScanProgress):
-            self._ends[str(getattr(message, "scan_id", ""))] = message
+            scan_id = str(getattr(message, "scan_id", ""))
+            if len(encode(message)) > END_BYTES:
+                message = ScanFailed(scan_id=scan_id, code="too-big", message=TOO_BIG)
+            self._ends[scan_id] = message
             while len(self._ends) > MAX_REPORTS:
                 self._ends.popitem(last=False)
         self._queue(message)

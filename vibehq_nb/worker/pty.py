@@ -158,12 +158,13 @@ class Pty:
         self._gathered += output
         waited = self._loop.time() - self._flushed_at
         if len(self._gathered) >= GATHER_BYTES or waited >= GATHER_SECONDS:
-            self._flush()
+            self.flush()
         elif self._flush_timer is None:
             delay = GATHER_SECONDS - waited
-            self._flush_timer = self._loop.call_later(delay, self._flush)
+            self._flush_timer = self._loop.call_later(delay, self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand on at once what was gathered."""
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
@@ -291,7 +292,7 @@ class Pty:
     def _finish(self) -> None:
         if self._fd < 0 or self._exit is None:
             return
-        self._flush()
+        self.flush()
         fd, self._fd = self._fd, -1
         self._loop.remove_reader(fd)
         self._loop.remove_writer(fd)

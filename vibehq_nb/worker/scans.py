@@ -17,12 +17,13 @@ from vibehq_nb.core.messages import (
     ScanProgress,
     WorkerScanResult,
 )
+from vibehq_nb.worker.control_link import END_BYTES, TOO_BIG
 
 logger = logging.getLogger(__name__)
 
 DECODER = Decoder((ScanProgress, WorkerScanResult, ScanFailed))
 MAX_SCANS = 4
-LINE_BYTES = 16 * 1024 * 1024
+LINE_BYTES = END_BYTES
 GRACE = 2.0
 
 SCANNER = (sys.executable, "-m", "vibehq_nb.ops")
@@ -128,7 +129,7 @@ class Scans:
             try:
                 line = await child.stdout.readline()
             except ValueError:
-                return _failed(scan, "too-big", "Its result is over 16 MiB.")
+                return _failed(scan, "too-big", TOO_BIG)
             if not line:
                 return None
             message = _decode(line, scan.scan_id)

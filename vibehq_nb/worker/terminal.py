@@ -4,8 +4,9 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.input_ledger import InputLedger
 from vibehq_nb.core.messages import Object
 from vibehq_nb.core.screen import Screen
@@ -24,6 +25,13 @@ def make_screen(cols: int, rows: int) -> Screen:
 
 UNSENT_BYTES = RING_BYTES // 2
 """With more than this not sent to a room that is there, the program has to wait."""
+
+
+class Taken(NamedTuple):
+    """How much of a session was typed so far, and why no more: empty when all was."""
+
+    total: int
+    refused: Literal["", "exited", "frozen", "gap", "busy"]
 
 
 class Terminal:
@@ -52,6 +60,8 @@ class Terminal:
         self.ledger = InputLedger()
         self.exit: Exit | None = None
         self.is_frozen = False
+        self.frozen_at = 0  # where in the stream ``is_frozen`` changed last
+        self._is_held = False  # no keys are taken, from the freeze to the thaw
         self.painter = Painter(
             self.stream, make(cols, rows), executor, self._on_progress
         )
@@ -90,17 +100,26 @@ class Terminal:
 
     # What the room wants
 
-    def take_input(self, session: str, offset: int, keys: bytes) -> int:
+    def take_input(self, session: str, offset: int, keys: bytes) -> Taken:
         """
         Type what is new of *keys*, and return how much of *session* was typed so far.
 
-        Nothing is typed when bytes before *offset* are missing, when the queue is
-        full, or when the terminal is not running.
+        Nothing is typed when the program has exited or is frozen, when bytes before
+        *offset* are missing (a gap), or when the queue is full (busy).
         """
+        total = self.ledger.taken(session)
         fresh = self.ledger.fresh(session, offset, keys)
-        if fresh and self.state == "running" and self.process.write(fresh):
-            return self.ledger.take(session, len(fresh))
-        return self.ledger.taken(session)
+        if fresh == b"":
+            return Taken(total, "")
+        if self.exit is not None:
+            return Taken(total, "exited")
+        if self._is_held:
+            return Taken(total, "frozen")
+        if fresh is None:
+            return Taken(total, "gap")
+        if not self.process.write(fresh):
+            return Taken(total, "busy")
+        return Taken(self.ledger.take(session, len(fresh)), "")
 
     def resize(self, cols: int, rows: int) -> None:
         """Set the size from the head of the stream on."""
@@ -128,28 +147,44 @@ class Terminal:
         Stop its processes and say how; keys are refused until the thaw.
 
         Raises:
-            DeniedError: ``not-frozen`` if something does not stop; then all go on.
+            DeniedError: ``not-frozen`` if something does not stop, or at a thaw
+                meanwhile; then all go on.
         """
-        self.is_frozen = True
+        self._is_held = True
         try:
             how = await self.process.freeze()
+            if not self._is_held:
+                raise DeniedError("not-frozen", "It was thawed meanwhile.")
         except BaseException:
             self.thaw()
             raise
+        self._set_frozen(True)
         return {"how": how}
 
     def thaw(self) -> None:
         """Let its processes go on."""
+        self._set_frozen(False)
+        self._is_held = False
         self.process.thaw()
-        self.is_frozen = False
+
+    def _set_frozen(self, is_frozen: bool) -> None:
+        if self.is_frozen != is_frozen:
+            self.process.flush()
+            self.is_frozen, self.frozen_at = is_frozen, self.stream.head
+            self._on_change()
 
     # What the link tells
 
     def attach(self, on_change: Callable[[], None]) -> None:
-        """Call *on_change* at every change; hold still until ``sent`` is known."""
+        """
+        Call *on_change* at every change; hold still until ``sent`` is known.
+
+        Nothing that was read may come later: a hello would not know of it.
+        """
         self._on_change = on_change
         self._is_shaking_hands = True
         self.update_reading()
+        self.process.flush()
 
     def note_sent(self, offset: int) -> None:
         """Note that the room that is there was sent everything up to *offset*."""

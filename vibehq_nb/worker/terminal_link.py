@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from msgspec import UNSET
 from websockets.asyncio.client import ClientConnection
 
 from vibehq_nb.core.codec import Decoder, encode
@@ -14,6 +15,7 @@ from vibehq_nb.core.messages import (
     Ack,
     Error,
     Exited,
+    Frozen,
     Hello,
     InputAck,
     InputFrom,
@@ -35,6 +37,8 @@ DECODER = Decoder(TO_WORKER["terminal"])
 FRAME_BYTES = 64 * 1024
 HANDSHAKE_SECONDS = 10.0
 MAX_TITLE = 1024
+MAX_ANSWERS = 1024
+"""With so many answers to input not sent, the socket is not read."""
 
 
 class TerminalLink:
@@ -63,10 +67,12 @@ class _Conversation:
         self._connection = connection
         self._wake = asyncio.Event()
         self._credit = Credit(0)
+        # Which size the room's copy ends in is not known here: it is always told.
         self._announced = (0, 0)
+        self._told_frozen = False
         self._title = ""
         self._has_told_exit = False
-        self._acks: dict[str, int] = {}  # by session, of which the ledger keeps 256
+        self._answers: asyncio.Queue[InputAck] = asyncio.Queue(MAX_ANSWERS)
         self._keyframe: asyncio.Task[Painted] | None = None
         self._input: InputFrom | None = None
 
@@ -76,14 +82,14 @@ class _Conversation:
             await self._send(self._hello())
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 offset = await self._receive_since()
-            self._begin(offset)
-            await self._talk()
+            if self._begin(offset):
+                await self._talk()
         finally:
             self._terminal.detach()
 
     def _hello(self) -> Hello:
         terminal, stream = self._terminal, self._stream
-        self._announced = (stream.size.cols, stream.size.rows)
+        self._told_frozen = terminal.state == "frozen"
         ended = terminal.exit
         return Hello(
             protocol=PROTOCOL,
@@ -110,12 +116,21 @@ class _Conversation:
                     pass  # ``connected``; the rest comes after ``since``
         raise UsageError("the room closed the link before it asked for anything")
 
-    def _begin(self, offset: int) -> None:
+    def _begin(self, offset: int) -> bool:
+        """Begin at *offset*; False when only another hello can agree on one."""
         if not self._stream.holds(offset):
-            offset = self._stream.oldest
+            logger.warning(
+                "%s: the room asked for %d, held are %d to %d: linking anew",
+                self._terminal.id,
+                offset,
+                self._stream.oldest,
+                self._stream.head,
+            )
+            return False
         self._credit = Credit(offset)
         self._terminal.note_sent(offset)
         self._wake.set()
+        return True
 
     async def _talk(self) -> None:
         async with closing_group() as tasks:
@@ -130,7 +145,7 @@ class _Conversation:
     async def _receive_all(self, tasks: asyncio.TaskGroup) -> None:
         async for frame in self._connection:
             if isinstance(frame, bytes):
-                self._receive_input(frame)
+                await self._receive_input(frame)
             elif (message := self._decode(frame)) is not None:
                 self._receive(message, tasks)
 
@@ -159,13 +174,19 @@ class _Conversation:
             case _:
                 pass
 
-    def _receive_input(self, keys: bytes) -> None:
+    async def _receive_input(self, keys: bytes) -> None:
         announced, self._input = self._input, None
         if announced is None:
             logger.warning("%s: input of nobody was dropped", self._terminal.id)
             return
         taken = self._terminal.take_input(announced.session, announced.offset, keys)
-        self._acks[announced.session] = taken
+        answer = InputAck(
+            session=announced.session,
+            offset=taken.total,
+            number=announced.number,
+            refused=taken.refused or UNSET,
+        )
+        await self._answers.put(answer)
         self._wake.set()
 
     def _ask_keyframe(self, tasks: asyncio.TaskGroup) -> None:
@@ -188,20 +209,19 @@ class _Conversation:
     async def _send_next(self) -> bool:
         """Send what is due next; False when there is nothing to send now."""
         return (
-            await self._send_acks()
+            await self._send_answers()
             or await self._send_title()
             or await self._send_size()
+            or await self._send_frozen()
             or await self._send_keyframe()
             or await self._send_output()
             or await self._send_exit()
         )
 
-    async def _send_acks(self) -> bool:
-        if not self._acks:
+    async def _send_answers(self) -> bool:
+        if self._answers.empty():
             return False
-        acks, self._acks = self._acks, {}
-        for session, taken in acks.items():
-            await self._send(InputAck(session=session, offset=taken))
+        await self._send(self._answers.get_nowait())
         return True
 
     async def _send_title(self) -> bool:
@@ -219,6 +239,17 @@ class _Conversation:
             return False
         self._announced = (size.cols, size.rows)
         await self._send(Resized(cols=size.cols, rows=size.rows, offset=at))
+        return True
+
+    @property
+    def _owes_frozen(self) -> bool:
+        return self._told_frozen != (self._terminal.state == "frozen")
+
+    async def _send_frozen(self) -> bool:
+        if not self._owes_frozen or self._credit.sent < self._terminal.frozen_at:
+            return False
+        self._told_frozen = not self._told_frozen
+        await self._send(Frozen(is_frozen=self._told_frozen))
         return True
 
     async def _send_keyframe(self) -> bool:
@@ -248,6 +279,8 @@ class _Conversation:
         change = self._stream.next_size(at)
         if change is not None:
             limit = min(limit, change.offset - at)
+        if self._owes_frozen:
+            limit = min(limit, self._terminal.frozen_at - at)
         output = self._stream.since(at, limit)
         if not output:
             return False

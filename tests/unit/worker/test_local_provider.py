@@ -19,6 +19,11 @@ def test_secrets_stay_with_the_worker() -> None:
         "VIBEHQ_WORKER_KEY": "1",
         "VIBEHQ_TOKEN": "2",
         "VIBEHQ_ADMIN_KEY": "3",
+        "JUPYTER_TOKEN": "4",
+        "JUPYTERHUB_API_TOKEN": "5",
+        "JPY_API_TOKEN": "6",
+        "CONFIGPROXY_AUTH_TOKEN": "7",
+        "JUPYTERHUB_USER": "ana",
         "VIBEHQ_URL": "http://h",
         "PATH": "/bin",
         "TMUX": "other",
@@ -29,6 +34,7 @@ def test_secrets_stay_with_the_worker() -> None:
 
     assert env == {
         "VIBEHQ_URL": "http://h",
+        "JUPYTERHUB_USER": "ana",
         "PATH": "/bin",
         "TERM": "xterm-256color",
         "COLORTERM": "truecolor",

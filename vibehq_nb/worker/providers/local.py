@@ -2,20 +2,18 @@
 
 import os
 import pwd
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker import shell_integration
+from vibehq_nb.worker.environment import forget_secrets
 from vibehq_nb.worker.providers.port import Opening
 from vibehq_nb.worker.pty import Pty, explain
 
 SHELLS = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "mksh", "ash"})
 PREFERRED = frozenset({"bash", "zsh", "fish", "sh"})
-
-_SECRET = re.compile(r"VIBEHQ_.*(KEY|TOKEN|SECRET|TICKET)")
 
 
 class LocalProvider:
@@ -69,8 +67,9 @@ def default_shell() -> str:
 
 
 def child_environment(parent: Mapping[str, str], terminal: str) -> dict[str, str]:
-    """Return what a terminal's program sees: *parent* without our secrets."""
-    env = {name: text for name, text in parent.items() if not _SECRET.match(name)}
+    """Return what a terminal's program sees: *parent* without its secrets."""
+    env = dict(parent)
+    forget_secrets(env)
     env.update(TERM="xterm-256color", COLORTERM="truecolor", VIBEHQ_TERMINAL=terminal)
     env.setdefault("LANG", "C.UTF-8")
     for name in ("COLUMNS", "LINES", "TMUX", "STY"):  # another terminal's

@@ -72,6 +72,10 @@ class Process(Protocol):
         """Read on."""
         ...
 
+    def flush(self) -> None:
+        """Hand on at once what was read already."""
+        ...
+
     def resize(self, cols: int, rows: int) -> None:
         """Set the size in character cells."""
         ...
