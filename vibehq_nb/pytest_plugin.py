@@ -7,12 +7,15 @@ Does nothing without the option, and imports nothing of ours before it is given.
 """
 
 import os
+import signal
+from types import FrameType
 from typing import Any
 
 import pytest
 
 _SERVER = pytest.StashKey[Any]()
 _BEFORE = pytest.StashKey[dict[str, str | None]]()
+_HANDLER = pytest.StashKey[Any]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="USER:GLOB",
         help="another person approves requests whose command matches, such as "
-        "'bob:restart *'; whatever no rule matches is rejected (repeatable)",
+        "'bob:restart *'; whatever no rule matches is rejected at once (repeatable)",
     )
 
 
@@ -46,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from vibehq_nb.testing import ThrowAwayServer, decode_rule
 
     server = ThrowAwayServer()
+    config.stash[_HANDLER] = signal.signal(signal.SIGTERM, _leave)
     try:
         for rule in rules:
             decode_rule(rule)  # before anything is started
@@ -53,11 +57,18 @@ def pytest_configure(config: pytest.Config) -> None:
         server.answer_with(rules)
     except VibeError as error:
         server.stop()
+        signal.signal(signal.SIGTERM, config.stash[_HANDLER])
         raise pytest.UsageError(f"--vibehq: {error}") from None
     config.stash[_SERVER] = server
     found = server.environment()
     config.stash[_BEFORE] = {name: os.environ.get(name) for name in found}
     os.environ.update(found)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    # Once: whoever sends it again while the server stops does not hinder that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pytest.exit("ended by SIGTERM", returncode=128 + signal.SIGTERM)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -76,3 +87,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         else:
             os.environ[name] = value
     server.stop()
+    signal.signal(signal.SIGTERM, config.stash[_HANDLER])

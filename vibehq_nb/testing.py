@@ -6,13 +6,13 @@ For tests of runbooks: a throw-away server with a worker, and people who answer.
         hq = vibehq_nb.connect()      # with server.environment() in os.environ
 
 Everything is real: a server process, a worker process, shells, sockets. Nothing
-outlives the block. ``python -m vibehq_nb.testing approve`` is the answering person.
+outlives the block, even where this process is killed. ``python -m vibehq_nb.testing
+approve`` is the answering person.
 """
 
 import argparse
 import asyncio
 import contextlib
-import fnmatch
 import getpass
 import json
 import os
@@ -24,7 +24,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,52 +31,21 @@ from vibehq_nb.client.discovery import find_server
 from vibehq_nb.client.errors import ApiError, RefusedError
 from vibehq_nb.client.event_room import EventRoom
 from vibehq_nb.client.http import HttpApi, Server
-from vibehq_nb.core.codec import encode_canonical
 from vibehq_nb.core.errors import UsageError, VibeError
 from vibehq_nb.core.messages import HilRequest, Message, StateSnapshot
+from vibehq_nb.testing_guard import close_terminals
+from vibehq_nb.testing_rules import Rule, action_text, decode_rule
+
+__all__ = ["Rule", "ThrowAwayServer", "action_text", "approve", "decode_rule"]
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 GRANT_SECONDS = 6 * 3600
 PROMPT = "PS1='$ '\n"
 """What shells show: a prompt with a host's name would differ from run to run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One person who approves what matches one pattern, as in ``bob:restart *``."""
-
-    user: str
-    pattern: str
-
-    def __str__(self) -> str:
-        """Return the rule as it is written."""
-        return f"{self.user}:{self.pattern}"
-
-    def matches(self, action: Mapping[str, Any]) -> bool:
-        """Tell whether *action* is one this rule approves."""
-        return fnmatch.fnmatchcase(action_text(action), self.pattern)
-
-
-def decode_rule(text: str) -> Rule:
-    """
-    Return the rule in *text*.
-
-    Raises:
-        UsageError: If it is not ``user:pattern``.
-    """
-    user, colon, pattern = text.partition(":")
-    if not (user.strip() and colon and pattern.strip()):
-        raise UsageError(f"{text!r} is no rule. It looks like 'bob:restart *'.")
-    return Rule(user.strip(), pattern.strip())
-
-
-def action_text(action: Mapping[str, Any]) -> str:
-    """Return what rules are matched against: the command, else the name, else JSON."""
-    for key in ("command", "name"):
-        if isinstance(action.get(key), str):
-            return str(action[key])
-    return encode_canonical(dict(action)).decode()
+EXAMPLE_USER = "bob"
+STAND_IN = "pytest"
+"""Who rejects every request where no rule names a person."""
 
 
 class ThrowAwayServer:
@@ -96,6 +64,7 @@ class ThrowAwayServer:
         self._folder = Path()
         self._admin = HttpApi(Server("http://127.0.0.1:0"))
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start both and wait until the worker is there."""
@@ -116,37 +85,52 @@ class ThrowAwayServer:
         for folder in (home, data):
             folder.mkdir(mode=0o700)
         (home / ".bashrc").write_text(PROMPT)
-        serve = [sys.executable, "-m", "vibehq_server.cli", "serve", "--port", "0"]
-        server = self._spawn("server", [*serve, "--data", str(data)])
+        self._guard = subprocess.Popen(
+            [sys.executable, "-m", "vibehq_nb.testing_guard", str(self._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        serve = ["vibehq_server.cli", "serve", "--port", "0", "--data", str(data)]
+        server = self._spawn("server", serve, self._environment())
         endpoint = data / "endpoint.json"
         self._wait("the server", server, endpoint.is_file)
         found = json.loads(endpoint.read_text())
         self.url = found["url"]
         self._admin = HttpApi(Server(self.url, found["admin_key"]))
-        worker = [sys.executable, "-m", "vibehq_nb.worker", "--data", str(data)]
-        held = self._spawn("worker", [*worker, "--id", self._worker_id])
+        worker = ["vibehq_nb.worker", "--data", str(data), "--id", self._worker_id]
+        held = self._spawn("worker", worker, self._environment())
         self._wait("the worker", held, self._has_worker)
         self.token = self.grant(getpass.getuser(), ["viewer", "operator"])
 
-    def _spawn(self, name: str, command: list[str]) -> "subprocess.Popen[bytes]":
+    def _environment(self) -> dict[str, str]:
         kept = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("VIBEHQ_", "JPY_", "XDG_"))
         }
-        home = self._folder / "home"
-        env = {**kept, "HOME": str(home), "SHELL": "/bin/bash", "LANG": "C.UTF-8"}
+        home = str(self._folder / "home")
+        return {**kept, "HOME": home, "SHELL": "/bin/bash", "LANG": "C.UTF-8"}
+
+    def _spawn(
+        self, name: str, module: Sequence[str], env: Mapping[str, str]
+    ) -> "subprocess.Popen[bytes]":
         with (self._folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", *module],
                 env=env,
-                cwd=home,
+                cwd=self._folder / "home",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         self._processes.append(process)
+        if self._guard is not None and self._guard.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._guard.stdin.write(b"%d\n" % process.pid)
+                self._guard.stdin.flush()
         return process
 
     def _wait(
@@ -196,51 +180,44 @@ class ThrowAwayServer:
         """
         Start one process per person in *rules*, who answers all requests from now on.
 
-        What no rule matches is rejected, with a reason that names the missing rule.
+        What no rule matches is rejected, with a reason that names the missing rule:
+        without rules, every request.
 
         Raises:
             UsageError: If a rule is none.
         """
         decoded = [decode_rule(text) for text in rules]
-        for user in dict.fromkeys(rule.user for rule in decoded):
+        for user in dict.fromkeys(rule.user for rule in decoded) or [STAND_IN]:
             token = self.grant(user, ["viewer", "approver"])
-            command = [sys.executable, "-m", "vibehq_nb.testing", "approve"]
-            arguments = [f"--rule={rule}" for rule in decoded]
             env = {**os.environ, "VIBEHQ_URL": self.url, "VIBEHQ_TOKEN": token}
-            with (self._folder / f"approver-{user}.log").open("wb") as log:
-                process = subprocess.Popen(
-                    [*command, "--user", user, *arguments],
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            self._processes.append(process)
+            command = ["vibehq_nb.testing", "approve", "--user", user]
+            arguments = [f"--rule={rule}" for rule in decoded]
+            self._spawn(f"approver-{user}", [*command, *arguments], env)
 
     def stop(self) -> None:
         """End everything that was started, and remove its folder. Safe to repeat."""
-        self._close_terminals()
         processes, self._processes = self._processes, []
+        if processes:
+            close_terminals(self._admin)
         for process in reversed(processes):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         for process in processes:
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
         if self._folder != Path():
             shutil.rmtree(self._folder, ignore_errors=True)
+        held, self._guard = self._guard, None
+        if held is not None and held.stdin is not None:
+            held.stdin.close()
+            _end(held)
 
-    def _close_terminals(self) -> None:
-        # A worker lets a running job live on: here nothing may.
-        if not self._processes:
-            return
-        with contextlib.suppress(ApiError):
-            for terminal in self._admin.request("GET", "/api/terminals")["terminals"]:
-                self._admin.request("DELETE", f"/api/terminals/{terminal['id']}")
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 async def approve(server: Server, user: str, rules: Sequence[Rule]) -> None:
@@ -248,7 +225,8 @@ async def approve(server: Server, user: str, rules: Sequence[Rule]) -> None:
     Answer every request as *user*, until the server refuses.
 
     A request that only another person's rule matches is left to that person; one
-    that no rule matches is rejected by the first person of the rules.
+    that no rule matches is rejected by the first person of the rules; all are, where
+    there are no rules.
     """
     api = HttpApi(server)
     done: set[str] = set()
@@ -281,9 +259,10 @@ def _answer(
     mine = next((rule for rule in matching if rule.user == user), None)
     if mine is not None:
         body |= {"verdict": "approve", "reason": f"by the rule '{mine}'"}
-    elif not matching and rules[0].user == user:
+    elif not matching and (not rules or rules[0].user == user):
         text = action_text(request["action"])
-        reason = f"no rule approves {text!r}: add --vibehq-approve '{user}:{text}'"
+        person = user if rules else EXAMPLE_USER
+        reason = f"no rule approves {text!r}: add --vibehq-approve '{person}:{text}'"
         body |= {"verdict": "reject", "reason": reason[:2000]}
     else:
         return
@@ -302,11 +281,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("approve", help="answer every request by rules")
     command.add_argument("--user", help="answer as this person; the first rule's")
-    command.add_argument("--rule", action="append", required=True, metavar="USER:GLOB")
+    command.add_argument("--rule", action="append", default=[], metavar="USER:GLOB")
     options = parser.parse_args(arguments)
     try:
         rules = [decode_rule(text) for text in options.rule]
-        asyncio.run(approve(find_server(), options.user or rules[0].user, rules))
+        user = options.user or (rules[0].user if rules else STAND_IN)
+        asyncio.run(approve(find_server(), user, rules))
     except (UsageError, RefusedError, ApiError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -155,6 +155,7 @@ def lab(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     "name",
     [
         "vibehq_nb/static/vibehq.js",
+        "vibehq_nb/static/labextension/package.json",
         "vibehq_nb/notebooks/quickstart.ipynb",
         "vibehq_nb/notebooks/sanitize.cfg",
         "vibehq_nb/py.typed",

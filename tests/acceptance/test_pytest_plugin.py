@@ -2,10 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -15,7 +19,8 @@ QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 SANITIZE = ROOT / "notebooks" / "sanitize.cfg"
 
 
-def run_pytest(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def prepared(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of a pytest in *folder*."""
     env = {
         name: value
         for name, value in os.environ.items()
@@ -26,8 +31,13 @@ def run_pytest(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[st
     env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # half of the time otherwise
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
     plugins = ["-p", "nbval.plugin", "-p", "vibehq_nb.pytest_plugin"]
+    return [sys.executable, "-m", "pytest", "-c", "pytest.ini", *plugins], env
+
+
+def run_pytest(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command, env = prepared(folder)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", "pytest.ini", *plugins, *arguments],
+        [*command, *arguments],
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -36,6 +46,31 @@ def run_pytest(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[st
         timeout=150,
         check=False,
     )
+
+
+def start_pytest(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    command, env = prepared(folder)
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
 
 
 def write_notebook(path: Path, source: str, printed: str) -> Path:
@@ -113,6 +148,51 @@ def test_what_no_rule_matches_is_rejected_and_the_rule_is_named(tmp_path: Path) 
     )
 
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_without_rules_every_request_is_rejected_at_once(tmp_path: Path) -> None:
+    write_notebook(
+        tmp_path / "gate.ipynb",
+        GATE.replace("COMMAND", "restart web-1"),
+        "pytest rejected \"Do it?\": no rule approves 'restart web-1': "
+        "add --vibehq-approve 'bob:restart web-1'\n",
+    )
+
+    done = run_pytest(tmp_path, "--nbval", "--vibehq", ".")
+
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_pytest_that_is_ended_leaves_no_process_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "test_long.py"
+    path.write_text(
+        "import pathlib, threading, vibehq_nb\n"
+        "def test_long():\n"
+        "    vibehq_nb.connect().terminal().send('sleep 1000\\r')\n"
+        "    pathlib.Path('ready').touch()\n"
+        "    threading.Event().wait()\n"
+    )
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    running = start_pytest(tmp_path, "--vibehq", str(path))
+    try:
+        wait_for((tmp_path / "ready").exists)
+        started = psutil.Process(running.pid).children(recursive=True)
+        assert len(started) >= 4  # server, worker, guard and who answers
+
+        running.send_signal(number)
+        code = running.wait(30)
+
+        wait_for(lambda: not any(is_alive(process) for process in started))
+        wait_for(lambda: not list(temporary.glob("vibehq-test-*")))
+    finally:
+        running.kill()
+        running.wait()
+    assert code == (143 if number == signal.SIGTERM else -number)
 
 
 def test_nothing_is_left_behind(

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vibehq_nb.client.errors import (
     ApiError,
@@ -14,6 +14,7 @@ from vibehq_nb.client.errors import (
 )
 from vibehq_nb.client.event_room import EventRoom
 from vibehq_nb.client.http import HttpApi
+from vibehq_nb.core.errors import UsageError
 from vibehq_nb.core.messages import HilDecision, HilRequest, Message, StateSnapshot
 
 AGAIN_SECONDS = 30.0
@@ -21,6 +22,10 @@ AGAIN_SECONDS = 30.0
 
 Kind = Literal["confirm", "review"]
 Risk = Literal["low", "medium", "high", "critical"]
+
+RISKS: tuple[str, ...] = get_args(Risk)
+LEAST_SECONDS, MOST_SECONDS = 1.0, 7 * 86400.0
+"""Between which a request can expire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Request:
         question: What is asked.
         action: What exactly would be done.
         kind: ``confirm`` or ``review``.
+        expires_at: When the answer becomes no.
+        url: The page where people decide it.
     """
 
     def __init__(self, api: HttpApi, created: dict[str, Any]) -> None:
@@ -75,6 +82,8 @@ class Request:
         self.question: str = created["question"]
         self.action: dict[str, Any] = created["action"]
         self.kind: str = created["kind"]
+        self.expires_at = datetime.fromisoformat(created["expires_at"])
+        self.url = f"{api.server.url}/r/{self.approval_id}"
 
     async def settled(self) -> Decision:
         """
@@ -173,12 +182,41 @@ def _judge(decision: Decision) -> Decision:
 
 
 def seconds_of(expires: float | timedelta | datetime) -> float:
-    """Return how many seconds from now *expires* is."""
-    if isinstance(expires, timedelta):
-        return expires.total_seconds()
-    if isinstance(expires, datetime):
-        return (expires.astimezone(UTC) - datetime.now(UTC)).total_seconds()
-    return float(expires)
+    """
+    Return how many seconds from now *expires* is.
+
+    Raises:
+        UsageError: If that is less than a second or more than a week.
+    """
+    try:
+        if isinstance(expires, timedelta):
+            seconds = expires.total_seconds()
+        elif isinstance(expires, datetime):
+            seconds = (expires.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        else:
+            seconds = float(expires)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"expires={expires!r} is no time: give seconds, a timedelta or a datetime."
+        ) from None
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise UsageError(
+            f"expires={expires!r} does not work: it lies between 1 second and 7 days "
+            "from now."
+        )
+    return seconds
+
+
+def check_risk(risk: str) -> None:
+    """
+    Refuse what is no risk.
+
+    Raises:
+        UsageError: It names those there are.
+    """
+    if risk not in RISKS:
+        known = ", ".join(repr(name) for name in RISKS)
+        raise UsageError(f"risk={risk!r} is not known: it is one of {known}.")
 
 
 class AsyncTask:
@@ -210,8 +248,10 @@ class AsyncTask:
         Create a request and return it; it waits for people from now on.
 
         Raises:
+            UsageError: If *risk* or *expires* is out of range.
             ApiError: If the server refuses it; its sentence says what to do.
         """
+        check_risk(risk)
         body = {
             "kind": kind,
             "question": question,

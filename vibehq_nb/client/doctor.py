@@ -3,7 +3,6 @@
 import asyncio
 import json as json_module
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,8 +12,9 @@ from email.utils import parsedate_to_datetime
 from importlib import util
 from pathlib import Path
 
+from vibehq_nb import __version__
 from vibehq_nb.client.discovery import find_server, install_command
-from vibehq_nb.client.errors import ApiError, RefusedError
+from vibehq_nb.client.errors import ApiError, NoServerError, RefusedError
 from vibehq_nb.client.http import HttpApi, Server
 from vibehq_nb.client.socket import PartySocket
 from vibehq_nb.core.errors import UsageError, VibeError
@@ -24,6 +24,7 @@ LEAST_PYTHON = (3, 11)
 LEAST_TORNADO = (6, 6, 1)
 MOST_SKEW_SECONDS = 5.0
 SOCKET_SECONDS = 10.0
+SHELLS = ("bash", "zsh", "fish", "sh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,24 @@ class Check:
         return f"{'ok' if self.ok else 'FIX'}: {self.name}: {self.text}"
 
 
-def run(json: bool = False, write: Callable[[str], object] | None = None) -> int:
+def run(
+    json: bool = False,
+    write: Callable[[str], object] | None = None,
+    find: Callable[[], Server] = find_server,
+    data: Path | None = None,
+) -> int:
     """
     Look at everything, say one line each, and return 0 if all is in order, else 1.
 
     Args:
         json: Write one JSON list instead of lines.
         write: Takes each line; standard output if not given.
+        find: How the server is found.
+        data: The data folder in use; the default one if not given.
     """
     say = write or (lambda line: sys.stdout.write(f"{line}\n"))
     checks = []
-    for check in examine():
+    for check in examine(find, data):
         checks.append(check)
         if not json:
             say(str(check))
@@ -65,15 +73,18 @@ def run(json: bool = False, write: Callable[[str], object] | None = None) -> int
     return 0 if all(check.ok for check in checks) else 1
 
 
-def examine() -> Iterator[Check]:
+def examine(
+    find: Callable[[], Server] = find_server, data: Path | None = None
+) -> Iterator[Check]:
     """Yield every check as it is made."""
+    yield Check("vibehq-nb", True, __version__)
     yield check_python()
     yield check_tornado()
     yield check_extension()
     yield check_bundle()
     yield check_shell()
-    yield check_data_folder()
-    yield from check_server()
+    yield check_data_folder(data)
+    yield from check_server(find)
 
 
 def check_python() -> Check:
@@ -136,20 +147,31 @@ def check_bundle() -> Check:
 
 def check_shell() -> Check:
     """A terminal has a shell to run."""
-    shell = os.environ.get("SHELL") or "/bin/sh"
     if os.name != "posix":
         text = "no terminals here: open the server in a browser, or use WSL"
         return Check("shell", False, text)
-    if shutil.which(shell):
-        return Check("shell", True, shell)
-    return Check("shell", False, f"{shell} is no program: set SHELL to one that is")
+    chosen = os.environ.get("SHELL", "")
+    if chosen and not os.access(chosen, os.X_OK):
+        text = f"{chosen} is no program: set SHELL to one that is"
+        return Check("shell", False, text)
+    used = terminal_shell()
+    why = f"; SHELL is {chosen}, which is none of {', '.join(SHELLS)}"
+    return Check("shell", True, used if used == chosen or not chosen else used + why)
 
 
-def check_data_folder() -> Check:
+def terminal_shell() -> str:
+    """Return the shell that a worker started here opens, by the worker's own rule."""
+    shell = os.environ.get("SHELL", "")
+    if Path(shell).name in SHELLS and os.access(shell, os.X_OK):
+        return shell
+    return "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+
+
+def check_data_folder(data: Path | None = None) -> Check:
     """What the server keeps can be written."""
     chosen = os.environ.get("VIBEHQ_DATA")
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    folder = Path(chosen) if chosen else Path(base) / "vibehq"
+    folder = data or (Path(chosen) if chosen else Path(base) / "vibehq")
     there = folder
     while not there.exists():
         there = there.parent
@@ -162,26 +184,45 @@ def check_data_folder() -> Check:
     return Check("data folder", True, str(folder))
 
 
-def check_server() -> Iterator[Check]:
-    """A server answers, speaks our protocol, has our time, and opens sockets."""
+def check_server(find: Callable[[], Server] = find_server) -> Iterator[Check]:
+    """A server answers, speaks our protocol, has our time, a worker and sockets."""
     try:
-        server = find_server()
-    except VibeError:
-        text = "none found: start jupyter lab, or vibehq serve and set VIBEHQ_URL"
+        server = find()
+    except NoServerError:
+        text = "none found: start jupyter lab, or vibehq serve, or set VIBEHQ_URL"
         yield Check("server", False, text)
         return
-    try:
-        me, headers = HttpApi(server).exchange("GET", "/api/me")
-    except ApiError as error:
+    except VibeError as error:
         yield Check("server", False, str(error))
+        return
+    api = HttpApi(server)
+    try:
+        me, headers = api.exchange("GET", "/api/me")
+    except ApiError as error:
+        sign_in = f" vibehq login {server.url}, or set VIBEHQ_TOKEN"
+        yield Check("server", False, f"{error}{sign_in if error.status == 401 else ''}")
         return
     if not isinstance(me, dict) or "protocol" not in me:
         yield Check("server", False, f"{server.url} is no VibeHQ server")
         return
-    yield Check("server", True, f"{server.url} as {me.get('user')}")
+    text = f"{server.url} ({me.get('version', '?')}) as {me.get('user')}"
+    yield Check("server", True, text)
     yield _check_protocol(int(me["protocol"]))
     yield _check_clock(headers.get("date", ""))
+    yield _check_worker(api)
     yield asyncio.run(check_socket(server))
+
+
+def _check_worker(api: HttpApi) -> Check:
+    try:
+        workers = api.request("GET", "/api/workers")["workers"]
+    except ApiError as error:
+        return Check("worker", False, str(error))
+    online = [str(worker["id"]) for worker in workers if worker["online"]]
+    if online:
+        return Check("worker", True, f"{', '.join(online)} online")
+    fix = f"none online: vibehq worker --url {api.server.url}"
+    return Check("worker", False, fix)
 
 
 def _check_protocol(theirs: int) -> Check:

@@ -10,7 +10,7 @@ import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal, NoReturn
+from typing import IO, Any, Literal
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -133,7 +133,8 @@ class HttpApi:
                 return _decoded(answer, answer.status), found
         except urllib.error.HTTPError as error:
             with error:
-                _refuse(error)
+                refusal = _refusal(error)
+            raise refusal from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ApiError(0, "unreachable", self._unreachable(error)) from None
 
@@ -160,7 +161,7 @@ def _decoded(answer: IO[bytes], status: int) -> Any:
         ) from None
 
 
-def _refuse(error: urllib.error.HTTPError) -> NoReturn:
+def _refusal(error: urllib.error.HTTPError) -> ApiError:
     try:
         body = msgspec.json.decode(error.read())
     except (msgspec.DecodeError, OSError):
@@ -168,7 +169,7 @@ def _refuse(error: urllib.error.HTTPError) -> NoReturn:
     words = body if isinstance(body, dict) else {}
     code = str(words.get("code") or f"http-{error.code}")
     text = str(words.get("message") or _plain_reason(error))
-    raise ApiError(error.code, code, text)
+    return ApiError(error.code, code, text)
 
 
 def _plain_reason(error: urllib.error.HTTPError) -> str:

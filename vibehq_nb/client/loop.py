@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from vibehq_nb.core.errors import UsageError
+from vibehq_nb.core.errors import UsageError, VibeError
 
 T = TypeVar("T")
 
@@ -93,8 +93,16 @@ def shared() -> LoopThread:
 
 
 def run(work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-    """Run *work* on the shared loop and wait; see :meth:`LoopThread.run`."""
-    return shared().run(work, timeout)
+    """
+    Run *work* on the shared loop and wait; see :meth:`LoopThread.run`.
+
+    An error of ours is raised without the frames that led to it.
+    """
+    try:
+        return shared().run(work, timeout)
+    except VibeError as error:
+        # Its sentence says what to do: what the loop did meanwhile would bury it.
+        raise error.with_traceback(None) from None
 
 
 def _forget() -> None:

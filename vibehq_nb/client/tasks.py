@@ -2,7 +2,8 @@
 
 import html
 import json
-from datetime import datetime, timedelta
+import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from vibehq_nb.client import display, loop
@@ -59,6 +60,7 @@ class Task:
             expires: Seconds, a timedelta or a time; then the answer is no.
 
         Raises:
+            UsageError: If *risk* or *expires* is none of these.
             RejectedError: If somebody says no.
             ExpiredError: If nobody answers in time.
             WithdrawnError: If it is cancelled meanwhile.
@@ -119,9 +121,23 @@ class Task:
 
 
 def show_request(request: Request, base: str) -> None:
-    """Display the request with its button, in a notebook."""
+    """Display the request with its button; outside of a notebook, say where it is."""
     if display.in_notebook():
         display.show(_view(request, base))
+        return
+    sys.stderr.write(f"{waiting_text(request, datetime.now(UTC))}\n")
+    sys.stderr.flush()
+
+
+def waiting_text(request: Request, now: datetime) -> str:
+    """Return the line that tells a script's user what it waits for, and until when."""
+    here = now.astimezone()
+    until = request.expires_at.astimezone(here.tzinfo)
+    shape = "%H:%M" if until.date() == here.date() else "%Y-%m-%d %H:%M"
+    question = "".join(c if c.isprintable() else " " for c in request.question)
+    return (
+        f'Waiting for a decision on "{question}" until {until:{shape}}: {request.url}'
+    )
 
 
 def show_decision(decision: Decision) -> None:

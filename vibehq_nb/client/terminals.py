@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -138,7 +137,7 @@ class AsyncTerminal:
             raise CommandTimeoutError(command, self.label, seconds or 0.0) from None
 
     async def foreground(self) -> dict[str, Any]:
-        """Return what runs in the foreground: name, pid, since, is_shell."""
+        """Return what runs in the foreground: name, pid, since (seconds), is_shell."""
         found = await self._call("GET", self.path)
         if found.get("state") == "exited" or found.get("exited"):
             raise TerminalEndedError(f"The shell in {self.label} has ended.")
@@ -156,7 +155,7 @@ class AsyncTerminal:
             str(job.get("name") or "A program"),
             self.label,
             str(detail.get("writer") or ""),
-            since_text(job.get("since"), datetime.now(UTC)),
+            duration_text(job.get("since")),
         )
 
     async def _marks(self, session: TerminalSession) -> bool:
@@ -264,18 +263,10 @@ class AsyncTerminal:
         await self._call("DELETE", self.path)
 
 
-def since_text(since: object, now: datetime) -> str:
-    """Return how long ago *since* (seconds since 1970 or ISO) was, as ``mm:ss``."""
-    if isinstance(since, int | float):
-        started = float(since)
-    elif isinstance(since, str):
-        try:
-            started = datetime.fromisoformat(since).timestamp()
-        except ValueError:
-            return ""
-    else:
+def duration_text(seconds: object) -> str:
+    """Return *seconds* as ``mm:ss`` or ``h:mm:ss``; nothing if they are no number."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         return ""
-    seconds = max(int(now.timestamp() - started), 0)
-    hours, rest = divmod(seconds, 3600)
+    hours, rest = divmod(max(int(seconds), 0), 3600)
     minutes = f"{rest // 60:02d}:{rest % 60:02d}"
     return f"{hours}:{minutes}" if hours else minutes

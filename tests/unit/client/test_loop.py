@@ -3,13 +3,14 @@
 import asyncio
 import os
 import threading
+import traceback
 from collections.abc import Iterator
 
 import pytest
 
 from vibehq_nb.client import loop
 from vibehq_nb.client.loop import LoopThread
-from vibehq_nb.core.errors import UsageError
+from vibehq_nb.core.errors import UsageError, VibeError
 
 
 @pytest.fixture
@@ -30,6 +31,23 @@ def test_it_returns_results_and_raises_errors(thread: LoopThread) -> None:
     assert thread.run(answer()) == 42
     with pytest.raises(ValueError, match="no"):
         thread.run(fail())
+
+
+def test_an_error_of_ours_shows_no_inner_frames() -> None:
+    async def fail() -> None:
+        try:
+            raise OSError("the cause")
+        except OSError:
+            raise VibeError("what to do")  # noqa: B904
+
+    with pytest.raises(VibeError) as caught:
+        loop.run(fail())
+
+    text = "".join(traceback.format_exception(caught.value))
+    assert "what to do" in text
+    assert "the cause" not in text
+    assert "in fail" not in text
+    assert "run_forever" not in text
 
 
 def test_a_timeout_cancels_the_work_and_waits_for_its_clean_up(
