@@ -75,7 +75,7 @@ TIERS = (
     Tier("unit", ("tests/unit",)),
     Tier("integration", ("tests/integration",)),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
-    Tier("browser", ("tests/browser",), options=(), timeout_seconds=120),
+    Tier("browser", ("tests/browser",), options=(), timeout_seconds=180),
     Tier("js", ("vibehq_nb/js",)),
     Tier("runbooks", ("notebooks",), RUNBOOK_OPTIONS, timeout_seconds=120),
 )

@@ -11,6 +11,6 @@ os.environ.pop("FORCE_COLOR", None)
 for name in ("VIBEHQ_URL", "VIBEHQ_TOKEN", "VIBEHQ_DATA", "JPY_PARENT_PID"):
     os.environ.pop(name, None)
 
-# A shell that runs tests in the background starts them deaf to Ctrl-C, and some send it.
+# A shell that runs tests in the background starts them deaf to Ctrl-C; some send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,14 +1,16 @@
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.lab import TOKEN, Lab
-from tests.browser.notebook import NotebookPage
+from tests.browser.notebook import KEEP_SOCKETS, NotebookPage
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MOST_SECONDS = 100
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -18,6 +20,15 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests the time that JupyterLab takes on a busy machine."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(MOST_SECONDS))
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(scope="session")
@@ -30,21 +41,30 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def screen(chromium: Browser) -> Iterator[Page]:
+@contextmanager
+def new_page(chromium: Browser) -> Iterator[Page]:
     """A fresh browser profile that reaches this machine only."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1400})
     page = context.new_page()
     page.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())
+    page.add_init_script(KEEP_SOCKETS)
     page.set_default_timeout(30_000)
-    yield page
-    context.close()
+    try:
+        yield page
+    finally:
+        context.close()
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    """JupyterLab on the tour, as `vibehq lab` starts it."""
-    lab = Lab(tmp_path)
+def screen(chromium: Browser) -> Iterator[Page]:
+    with new_page(chromium) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab on the tour, as `vibehq lab` starts it; one for all, for time."""
+    lab = Lab(tmp_path_factory.mktemp("lab"))
     try:
         lab.start()
         yield lab

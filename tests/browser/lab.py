@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import psutil
 
 TOKEN = "lab-test-token"
@@ -62,7 +63,7 @@ class Lab:
                 [
                     *(sys.executable, "-m", "vibehq_server.cli", "lab"),
                     *(str(self.root), f"--port={self.port}", "--no-browser", "--"),
-                    *("--ip=127.0.0.1", "--ServerApp.port_retries=0"),
+                    "--ip=127.0.0.1",
                     f"--ServerApp.base_url={self.base_path}",
                     f"--IdentityProvider.token={TOKEN}",
                     "--LabApp.expose_app_in_browser=True",
@@ -95,6 +96,20 @@ class Lab:
         request = urllib.request.Request(f"{self.url}vibehq/{path}", headers=headers)
         with urllib.request.urlopen(request, timeout=5) as response:
             return json.load(response)
+
+    def write_notebook(self, name: str, *cells: str) -> None:
+        """Put a notebook of code cells beside the tour."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={
+                "kernelspec": {
+                    "name": "python3",
+                    "display_name": "Python 3",
+                    "language": "python",
+                }
+            },
+        )
+        nbformat.write(notebook, self.root / "vibehq-tour" / name)
 
     def log(self) -> str:
         return (self.root / "lab.log").read_text(errors="replace")[-4000:]

@@ -17,6 +17,16 @@ TERMINAL_TEXT = """() => {
   return terminal ? terminal.text() : '';
 }"""
 
+KEEP_SOCKETS = """
+window.openedSockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    window.openedSockets.push(this);
+  }
+};
+"""
+
 
 class NotebookPage:
     """One notebook in one browser tab."""
@@ -31,6 +41,28 @@ class NotebookPage:
     def command(self, name: str) -> None:
         """Run a JupyterLab command without waiting for its end."""
         self.page.evaluate(f"() => void window.jupyterapp.commands.execute('{name}')")
+
+    def open(self, name: str) -> None:
+        """Open a notebook beside those that are open, and wait for its kernel."""
+        script = """(path) => window.jupyterapp.commands.execute(
+          'docmanager:open', {path, factory: 'Notebook'}).then(() => null)"""
+        self.page.evaluate(script, name)
+        self.wait_for_kernel()
+
+    def save(self) -> None:
+        """Save the notebook."""
+        script = "() => window.jupyterapp.shell.currentWidget.context.save()"
+        self.page.evaluate(script)
+
+    def close_all(self) -> None:
+        """Close every notebook and end its kernel, unless the server is gone."""
+        script = """async () => {
+          for (const panel of [...window.jupyterapp.shell.widgets('main')]) {
+            await panel.sessionContext?.shutdown().catch(() => null);
+            panel.dispose();
+          }
+        }"""
+        self.page.evaluate(script)
 
     def run_all(self) -> None:
         self.command("notebook:run-all-cells")
@@ -56,6 +88,38 @@ class NotebookPage:
         self.page.evaluate(script, index)
         self.command("notebook:run-cell")
 
+    def run_and_wait(self, index: int) -> None:
+        """Run a cell and wait until it is done anew."""
+        script = """(index) => {
+          const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
+          return cell.model.sharedModel.execution_count;
+        }"""
+        before = self.page.evaluate(script, index)
+        self.run_cell(index)
+        self.until(lambda: self.page.evaluate(script, index) not in (before, None))
+
+    def contents(self) -> dict[str, Any]:
+        """Return what keys meant for the notebook would change."""
+        script = """() => {
+          const {content, context} = window.jupyterapp.shell.currentWidget;
+          return {
+            dirty: context.model.dirty,
+            active: content.activeCellIndex,
+            cells: content.widgets.map(({model}) => [
+              model.type, model.sharedModel.getSource(),
+              model.sharedModel.execution_count]),
+          };
+        }"""
+        return dict(self.page.evaluate(script))
+
+    def sockets(self) -> list[str]:
+        """Return the rooms this page has a connection to, open or being opened."""
+        script = """() => window.openedSockets
+          .filter(socket => socket.readyState < WebSocket.CLOSING)
+          .map(socket => new URL(socket.url).pathname.split('/parties/')[1])
+          .filter(Boolean)"""
+        return list(self.page.evaluate(script))
+
     def outputs(self, index: int) -> list[dict[str, Any]]:
         """Return a cell's outputs as the notebook file would hold them."""
         script = """(index) => {
@@ -75,8 +139,8 @@ class NotebookPage:
 
     @property
     def terminal(self) -> Locator:
-        """The first terminal view."""
-        return self.page.locator('[data-vhq="terminal"]').first
+        """The first terminal view on show."""
+        return self.page.locator('[data-vhq="terminal"]:visible').first
 
     def terminal_text(self) -> str:
         """Return what the terminal holds, scrollback included."""
@@ -87,6 +151,11 @@ class NotebookPage:
         self.terminal.locator(".xterm-screen").click()
         self.page.keyboard.type(text)
         self.page.keyboard.press("Enter")
+
+    def press(self, *keys: str) -> None:
+        """Press keys, one after another, where the focus is."""
+        for key in keys:
+            self.page.keyboard.press(key)
 
     def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
         """Wait until *condition* holds and return it."""

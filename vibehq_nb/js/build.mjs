@@ -22,6 +22,36 @@ const result = await build({
   logLevel: "warning",
 });
 
+/** What JupyterLab itself loads; installed as share/jupyter/labextensions/vibehq-nb. */
+const { name, version, license } = JSON.parse(
+  await readFile(join(here, "package.json"), "utf8"),
+);
+const labdir = join(outdir, "labextension");
+await build({
+  absWorkingDir: here,
+  entryPoints: { remoteEntry: "src/lab-entry.ts" },
+  outdir: join(labdir, "static"),
+  bundle: true,
+  format: "iife",
+  target: "es2022",
+  minify: true,
+  logLevel: "warning",
+});
+const labPackage = {
+  name: "vibehq-nb",
+  version,
+  license,
+  description: `The part of ${name} that JupyterLab loads`,
+  jupyterlab: {
+    extension: true,
+    _build: { load: "static/remoteEntry.js", extension: "./extension" },
+  },
+};
+await writeFile(
+  join(labdir, "package.json"),
+  `${JSON.stringify(labPackage, null, 2)}\n`,
+);
+
 /** The licences of what is bundled travel with it. */
 const { dependencies } = JSON.parse(await readFile(join(here, "package.json"), "utf8"));
 const notices = [];

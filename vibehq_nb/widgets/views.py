@@ -1,6 +1,7 @@
 """The view classes: traits, the stub they load, one message handler."""
 
 import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import anywidget
 import traitlets
 
 from vibehq_nb.widgets.bundle import bundle_bytes, bundle_hash
+
+_BRACKETS = re.compile(r"<\w+ (?P<name>.+)>")
 
 STUB = Path(__file__).parent / "stub.js"
 
@@ -33,14 +36,16 @@ class RoomView(anywidget.AnyWidget):
 
     def __init__(self, *, snapshot: str = "", **traits: Any) -> None:
         """Keep *snapshot* for saved notebooks; the rest are traits."""
+        self._name = str(traits.get("title", ""))
         traits.setdefault("bundle_hash", bundle_hash())
+        traits["title"] = _without_brackets(self._name)
         super().__init__(**traits)
         self.snapshot = snapshot
         self.on_msg(self._answer)
 
     def __repr__(self) -> str:
         """Return the same text at every run: no address, no id."""
-        return self.title or f"<{self.view} view>"
+        return self._name or f"<{self.view} view>"
 
     def _answer(self, _view: Any, content: Any, _buffers: Any) -> None:
         if isinstance(content, dict) and content.get("type") == "bundle":
@@ -51,8 +56,19 @@ class RoomView(anywidget.AnyWidget):
         found = super()._repr_mimebundle_(**options)
         content, metadata = found if isinstance(found, tuple) else ({}, {})
         content["text/plain"] = repr(self)
-        content["text/html"] = self.snapshot or f"<p>{html.escape(repr(self))}</p>"
+        content["text/html"] = self.snapshot or _named(repr(self))
         return content, metadata
+
+
+def _without_brackets(name: str) -> str:
+    """Return ``web-1 (docker)`` for ``<terminal web-1 (docker)>``."""
+    found = _BRACKETS.fullmatch(name)
+    return found["name"] if found else name
+
+
+def _named(name: str) -> str:
+    # The class tells the front end that this still picture is one of ours.
+    return f'<p class="vhq-view">{html.escape(name)}</p>'
 
 
 class TerminalView(RoomView):

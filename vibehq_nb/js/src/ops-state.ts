@@ -193,8 +193,13 @@ function readRunning(row: JsonObject): RunningScan {
     requestedBy: text(row.requested_by),
     processed: count(row.processed),
     total: count(row.total),
-    phase: text(row.phase) || texts(row.on).join(", "),
+    phase: text(row.phase) || whereTo(texts(row.on)),
   };
+}
+
+/** Where a scan that has not begun yet will run. */
+function whereTo(workers: string[]): string {
+  return workers.length > 0 ? `on ${workers.join(", ")}` : "";
 }
 
 function readSummary(row: JsonObject): ScanSummary {

@@ -20,7 +20,6 @@ export interface TerminalOptions {
 }
 
 const NOTE_MS = 6000;
-const ICONS = { search: "⌕" };
 
 export class TerminalView {
   readonly root: HTMLElement;
@@ -139,7 +138,7 @@ export class TerminalView {
       writer: h("span", { class: "vhq-writer", hook: "writer" }),
       size: h("span", { class: "vhq-size", hook: "size" }),
       take: button("take-control", "Take control", () => this.lease()),
-      searchOpen: button("search-open", ICONS.search, () => this.toggleSearch(), {
+      searchOpen: button("search-open", "", () => this.toggleSearch(), {
         title: "Search (Ctrl+Shift+F)",
         "aria-label": "Search",
         class: "vhq-icon",
@@ -215,15 +214,15 @@ export class TerminalView {
 
   private showWriter(status: Status): void {
     const { parts } = this;
-    const isMine = status.writer !== null && status.writer === status.user;
-    const typing = isMine
-      ? "you are typing"
-      : `${visible(status.writer ?? "")} is typing`;
-    setText(parts.writer, status.writer === null ? "" : typing);
+    const isOver = status.state === "exited";
+    const writer = isOver ? null : status.writer;
+    const isMine = writer !== null && writer === status.user;
+    const typing = isMine ? "you are typing" : `${visible(writer ?? "")} is typing`;
+    setText(parts.writer, writer === null ? "" : typing);
     parts.writer.dataset.mine = String(isMine);
     const isOperator = status.roles.includes("operator");
     if (status.roles.length > 0 && !isOperator) setText(parts.writer, "watching only");
-    parts.take.hidden = !isOperator || status.writer === null;
+    parts.take.hidden = !isOperator || writer === null;
     setText(parts.take, isMine ? "Release" : "Take control");
   }
 

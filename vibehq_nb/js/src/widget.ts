@@ -15,6 +15,13 @@ export interface Model {
   get(name: string): unknown;
 }
 
+const USUAL_ROWS = 18;
+const LEAST_ROWS = 2;
+const MOST_ROWS = 200;
+/** What surrounds the rows, and one row, as JupyterLab's fonts make them. */
+const FRAME_PIXELS = 68;
+const ROW_PIXELS = 15;
+
 interface View {
   root: HTMLElement;
   placed(): void;
@@ -53,11 +60,17 @@ function terminal(
 ): () => void {
   const id = traitText(model, "terminal");
   if (!isRoomName(id)) return sentence(el, "This widget names no terminal.");
-  const height = Number(model.get("height") ?? 18);
-  const rows = Number.isInteger(height) && height >= 2 && height <= 200 ? height : 18;
-  const options = { api, terminal: id, title: traitText(model, "title"), height: rows };
+  const height = rowsIn(Number(model.get("height") ?? 0));
+  const options = { api, terminal: id, title: traitText(model, "title"), height };
   const slot: Slot = showTerminal(options, el, onState);
   return () => slot.leave();
+}
+
+/** Return how many rows fit in *pixels*, bar and notice aside; 0 asks for the usual. */
+export function rowsIn(pixels: number): number {
+  if (!(pixels > 0)) return USUAL_ROWS;
+  const rows = Math.floor((pixels - FRAME_PIXELS) / ROW_PIXELS);
+  return Math.max(LEAST_ROWS, Math.min(MOST_ROWS, rows));
 }
 
 function mount(el: HTMLElement, view: View): () => void {

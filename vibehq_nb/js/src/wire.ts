@@ -6,11 +6,12 @@
  * Python side.
  */
 
-/** `text`, `int`, `number`, `object`, `texts` or `objects`; `|null`, then `?`. */
+/** `text`, `int`, `number`, `bool`, `object`, `texts` or `objects`; `|null`, then `?`. */
 type Kind =
   | "text"
   | "int"
   | "number"
+  | "bool"
   | "object"
   | "texts"
   | "objects"
@@ -363,6 +364,7 @@ interface Kinds {
   text: string;
   int: number;
   number: number;
+  bool: boolean;
   object: JsonObject;
   texts: string[];
   objects: JsonObject[];
@@ -411,6 +413,7 @@ const CHECKS: Record<Kind, (value: unknown) => boolean> = {
   text: (value) => typeof value === "string",
   int: isCount,
   number: (value) => typeof value === "number",
+  bool: (value) => typeof value === "boolean",
   object: isObject,
   texts: (value) => Array.isArray(value) && value.every((v) => typeof v === "string"),
   objects: (value) => Array.isArray(value) && value.every(isObject),

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { xsrfToken } from "../src/api.ts";
 import { findPlace, isRoomName } from "../src/base.ts";
-import { render } from "../src/widget.ts";
+import { render, rowsIn } from "../src/widget.ts";
 
 const page = { location: { origin: "https://lab.example" }, document };
 
@@ -114,5 +114,19 @@ describe("a hostile notebook's widget", () => {
     const stop = render({ model: model(traits), el });
     expect(el.querySelector('[data-vhq="sentence"]')?.textContent).toBeTruthy();
     stop();
+  });
+});
+
+describe("the height of a terminal view", () => {
+  it.each([
+    [0, 18],
+    [Number.NaN, 18],
+    [-5, 18],
+    [100, 2],
+    [338, 18],
+    [400, 22],
+    [100_000, 200],
+  ])("is given in pixels: %d gives %d rows", (pixels, rows) => {
+    expect(rowsIn(pixels)).toBe(rows);
   });
 });
