@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.lab import TOKEN, Lab
+from tests.browser.lab import Lab
 from tests.browser.notebook import KEEP_SOCKETS, NotebookPage
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -75,7 +75,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture
 def quickstart(lab: Lab, screen: Page) -> NotebookPage:
     """The quickstart, opened in the browser with a kernel."""
-    screen.goto(f"{lab.url}lab/tree/quickstart.ipynb?reset&token={TOKEN}")
+    screen.goto(f"{lab.url}lab/tree/quickstart.ipynb?reset&token={lab.token}")
     notebook = NotebookPage(screen)
     notebook.wait_for_kernel()
     return notebook

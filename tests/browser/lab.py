@@ -30,6 +30,7 @@ class Lab:
 
     def __init__(self, root: Path, *options: str) -> None:
         self.root = root
+        self.token = TOKEN
         self.port = free_port()
         self.base_path = "/user/ana/"
         self.url = f"http://127.0.0.1:{self.port}{self.base_path}"
@@ -65,7 +66,7 @@ class Lab:
                     *(str(self.root), f"--port={self.port}", "--no-browser", "--"),
                     "--ip=127.0.0.1",
                     f"--ServerApp.base_url={self.base_path}",
-                    f"--IdentityProvider.token={TOKEN}",
+                    f"--IdentityProvider.token={self.token}",
                     "--LabApp.expose_app_in_browser=True",
                     f"--LabApp.user_settings_dir={self.root / 'settings'}",
                     *self.options,
@@ -92,7 +93,7 @@ class Lab:
 
     def get(self, path: str, *, token: bool = False) -> Any:
         """Return the JSON at *path* below the rooms."""
-        headers = {"Authorization": f"token {TOKEN}"} if token else {}
+        headers = {"Authorization": f"token {self.token}"} if token else {}
         request = urllib.request.Request(f"{self.url}vibehq/{path}", headers=headers)
         with urllib.request.urlopen(request, timeout=5) as response:
             return json.load(response)

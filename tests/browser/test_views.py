@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import new_page
-from tests.browser.lab import TOKEN, Lab
+from tests.browser.lab import Lab
 from tests.browser.notebook import NotebookPage
 
 TERMINAL = "import vibehq_nb\nhq = vibehq_nb.connect()\nterm = hq.terminal()\nterm"
@@ -43,7 +43,7 @@ CLICK_AT_ONCE = """() => {
 def tab(lab: Lab, chromium: Browser) -> Iterator[NotebookPage]:
     """One browser tab for all tests here: JupyterLab loads for seconds."""
     with new_page(chromium) as page:
-        page.goto(f"{lab.url}lab?reset&token={TOKEN}")
+        page.goto(f"{lab.url}lab?reset&token={lab.token}")
         page.wait_for_function("() => window.jupyterapp?.restored")
         yield NotebookPage(page)
 
@@ -138,7 +138,7 @@ def test_a_decision_in_one_browser_is_seen_in_the_other_and_ends_the_cell(
 ) -> None:
     open_with(lab, desk, "gate.ipynb", GATE)
     with new_page(chromium) as other:
-        other.context.request.get(f"{lab.url}login?token={TOKEN}")
+        other.context.request.get(f"{lab.url}login?token={lab.token}")
         other.goto(f"{lab.url}vibehq/#approvals")
         desk.page.evaluate(CLICK_AT_ONCE)
         desk.run_cell(0)
@@ -177,8 +177,10 @@ def test_a_lost_connection_holds_keys_drops_them_in_sight_and_asks_to_sign_in(
     expect(notice).to_contain_text("4 keystrokes were not sent", timeout=15_000)
     expect(notice.locator('[data-vhq="held"]')).to_be_hidden()
 
-    # Another cookie secret: nobody's sign-in counts any more.
+    # Another cookie secret, and another token: JupyterLab's own requests would sign
+    # the page in again by the old one.
     (lab.root / "runtime" / "jupyter_cookie_secret").unlink()
+    lab.token = "another-token"
     lab.start()
     expect(desk.terminal).to_have_attribute("data-state", "signed-out", timeout=30_000)
     expect(notice).to_contain_text("You are signed out.")
