@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,14 @@ class Jupyter:
         return {"Cookie": answer.cookie, "Origin": origin}
 
     def end(self) -> str:
-        if self.process.poll() is None:
+        for _ in range(4):
+            if self.process.poll() is not None:
+                break
+            # Jupyter forgets a signal that comes before its loop has really begun.
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(20)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        assert self.process.poll() is not None
         return self.log.read_text()
 
 

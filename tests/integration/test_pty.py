@@ -192,13 +192,13 @@ async def test_close_of_a_stopped_program_ends_it() -> None:
 
 async def test_a_hundred_lives_leave_no_descriptor_behind() -> None:
     process = psutil.Process()
-    before = process.num_fds()
+    before, children = process.num_fds(), set(process.children())
     for _ in range(30):
         opened = Opened("/bin/true")
         await opened.ended()
 
     assert process.num_fds() <= before
-    assert process.children() == []
+    assert set(process.children()) <= children
 
 
 async def test_small_writes_are_gathered_and_the_first_leaves_at_once() -> None:
