@@ -57,6 +57,7 @@ async def ours(server: ThrowAwayServer) -> AsyncIterator[tuple[Send, Receive]]:
             frame = await socket.recv()
             return frame if isinstance(frame, bytes) else frame.encode()
 
+        await receive()  # the screen: before it, the worker may not be linked yet
         yield lambda text: socket.send(text.encode()), receive
 
 
