@@ -34,8 +34,8 @@ check: setup vibehq_nb/js/node_modules/.package-lock.json ## format, lint, types
 	$(BIN)/lint-imports
 	cd vibehq_nb/js && npm run check
 
-prove: setup ## run the tests and the benchmarks
-	@$(BIN)/python scripts/run_tests.py --benchmarks
+prove: setup ## run the tests with every round, and the benchmarks
+	@VIBEHQ_ROUNDS=full $(BIN)/python scripts/run_tests.py --benchmarks
 
 notebooks: setup ## run the notebooks and write their outputs
 	@$(BIN)/python scripts/make_notebooks.py

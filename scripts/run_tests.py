@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 JS = ROOT / "vibehq_nb" / "js"
 ALLOWED_SKIPS = ("needs root", "needs a user other than root", "needs a package")
 NO_TESTS_COLLECTED = 5  # pytest's exit code
+FULL = os.environ.get("VIBEHQ_ROUNDS") == "full"
 NO_BROWSER = ("-p", "no:playwright")
 
 
@@ -75,6 +76,7 @@ TIERS = (
     Tier("unit", ("tests/unit",)),
     Tier("integration", ("tests/integration",)),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
+    Tier("trust", ("tests/trust",), timeout_seconds=1200 if FULL else 60),
     Tier("browser", ("tests/browser",), options=(), timeout_seconds=180),
     Tier("js", ("vibehq_nb/js",)),
     Tier("runbooks", ("notebooks",), RUNBOOK_OPTIONS, timeout_seconds=120),
