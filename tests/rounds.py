@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 
 SEED = int(os.environ.get("VIBEHQ_SEED", random.SystemRandom().randrange(2**32)))
 """Of this run; a failing test prints it, and `VIBEHQ_SEED` repeats it."""
@@ -16,5 +17,5 @@ def rounds(full: int) -> int:
 
 def seeded(name: str) -> random.Random:
     """Return a source of randomness of its own for the test *name*; tells the seed."""
-    print(f"VIBEHQ_SEED={SEED} ({name})")
+    sys.stdout.write(f"VIBEHQ_SEED={SEED} ({name})\n")
     return random.Random(f"{SEED}/{name}")
