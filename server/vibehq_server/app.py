@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tornado.web
 from tornado.httpserver import HTTPServer
@@ -33,6 +33,9 @@ from vibehq_server.room import Room
 from vibehq_server.room_logs.sqlite import SqliteRoomLog
 from vibehq_server.routes import make_handlers
 from vibehq_server.settings import Settings, StartError
+
+if TYPE_CHECKING:
+    from vibehq_server.parties import Rooms
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +109,7 @@ async def start(
         StartError: If the folder or the port cannot be had.
     """
     settings.check()
-    chosen = _parties(settings) if parties is None else dict(parties)
+    chosen, rooms = _parties(settings, parties)
     tls = _tls(settings)
     with ExitStack() as held:
         held.enter_context(take_folder(settings.data))
@@ -128,8 +131,12 @@ async def start(
             SqliteRoomLog(settings.data / "rooms.sqlite3"),
             approvers=auth.approvers,
             version=__version__,
+            sql_folder=settings.data,
+            props=rooms.props if rooms else None,
         )
+        await hub.start()
         context = ServerContext(hub, settings, auth)
+        context.prefix = rooms.prefix if rooms else context.prefix
         http = _serve(context, tls)
         http.add_socket(listening)
         url = _url(settings, port)
@@ -141,11 +148,15 @@ async def start(
         return RunningServer(url, port, context, keys, http, held.pop_all(), tasks)
 
 
-def _parties(settings: Settings) -> dict[str, type[Room]]:
+def _parties(
+    settings: Settings, parties: Mapping[str, type[Room]] | None
+) -> "tuple[dict[str, type[Room]], Rooms | None]":
     # Imported late: a server with its own parties needs none of the built-in ones.
-    from vibehq_server.parties import load_parties
+    from vibehq_server.parties import BUILT_IN, load_rooms
 
-    return load_parties(settings.rooms)
+    chosen = dict(BUILT_IN if parties is None else parties)
+    rooms = load_rooms(settings.rooms) if settings.rooms else None
+    return chosen | (rooms.parties() if rooms else {}), rooms
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -44,6 +44,7 @@ class Appender:
         on_stored: Called for each entry once stored, in order; must not append.
         reload: Makes the room anew from its log, after a refusal.
         after_batch: Called when all that was appended is stored.
+        before_batch: Awaited before entries go to the log; if it fails, so do they.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Appender:
         on_stored: Callable[[Entry, Message], None],
         reload: Callable[[], Awaitable[None]],
         after_batch: Callable[[], Awaitable[None]],
+        before_batch: Callable[[], Awaitable[None]],
     ) -> None:
         """Wait for :meth:`begin`."""
         self._key = key
@@ -60,6 +62,7 @@ class Appender:
         self._on_stored = on_stored
         self._reload = reload
         self._after_batch = after_batch
+        self._before_batch = before_batch
         self.gate = OutputGate()
         self.log = EventLog(str(key), "")
         self._term = Term(0)
@@ -113,6 +116,7 @@ class Appender:
             self._storing.update((e.offset, message) for e, message in self._waiting)
             self._waiting.clear()
             try:
+                await self._before_batch()
                 await self._hub.log.append(self._key, self._term, batch)
             except Exception as error:
                 await self._lose(error)

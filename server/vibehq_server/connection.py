@@ -1,7 +1,6 @@
 """One live WebSocket, as a room sees it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vibehq_nb.core.codec import encode
@@ -9,24 +8,9 @@ from vibehq_nb.core.ids import ConnectionId
 from vibehq_nb.core.messages import Message
 from vibehq_server.identity import Identity
 from vibehq_server.outbox import Outbox, encode_frame
+from vibehq_server.requests import ConnectRequest
 
-
-@dataclass(frozen=True, slots=True)
-class ConnectRequest:
-    """
-    The handshake a connection came with.
-
-    Attributes:
-        uri: The full URL, tickets removed.
-        path: What followed the room in the URL, without a leading slash.
-        query: First value of each query argument.
-        headers: Header names in lower case.
-    """
-
-    uri: str
-    path: str = ""
-    query: dict[str, str] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
+__all__ = ["ConnectRequest", "Connection", "Socket"]
 
 
 class Socket(Protocol):

@@ -16,7 +16,7 @@ from vibehq_server.auth.authenticator import local_user
 from vibehq_server.auth.embedded import EmbeddedAuthenticator
 from vibehq_server.auth.store import AuthStore
 from vibehq_server.auth.sweep import keep_sweeping
-from vibehq_server.context import ServerContext
+from vibehq_server.context import BUILT_IN_PREFIX, ServerContext
 from vibehq_server.endpoint import (
     Endpoint,
     load_keys,
@@ -25,7 +25,7 @@ from vibehq_server.endpoint import (
 )
 from vibehq_server.hub import Hub
 from vibehq_server.local_worker import LocalWorker
-from vibehq_server.parties import load_parties
+from vibehq_server.parties import BUILT_IN, load_rooms
 from vibehq_server.room_logs.sqlite import SqliteRoomLog
 from vibehq_server.routes import make_handlers
 from vibehq_server.settings import Settings, default_data
@@ -79,11 +79,14 @@ class VibeExtension(ExtensionApp):
         self._held.callback(store.close)
         owner = os.environ.get("JUPYTERHUB_USER") or local_user()
         auth = EmbeddedAuthenticator(store, self._keys, owner)
+        rooms = load_rooms(self.rooms) if self.rooms else None
         hub = Hub(
-            load_parties(self.rooms or None),
+            BUILT_IN | (rooms.parties() if rooms else {}),
             SqliteRoomLog(lock.folder / "rooms.sqlite3"),
             approvers=auth.approvers,
             version=__version__,
+            sql_folder=lock.folder,
+            props=rooms.props if rooms else None,
         )
         self._context = ServerContext(
             hub,
@@ -91,6 +94,7 @@ class VibeExtension(ExtensionApp):
             auth,
             f"{serverapp.base_url.rstrip('/')}/vibehq",
             "embedded",
+            rooms.prefix if rooms else BUILT_IN_PREFIX,
         )
         self.settings["vibehq"] = self._context
         # Jupyter scrubs these from its request log.
@@ -111,6 +115,7 @@ class VibeExtension(ExtensionApp):
         url = f"{_local_url(serverapp)}{self._context.base_path}"
         write_endpoint(folder, Endpoint(url, self._keys, os.getpid()))
         hub = self._context.hub
+        await hub.start()
         sweeping = keep_sweeping(hub, self._context.auth.store)
         self._tasks.append(hub.spawn(sweeping, "sweeper"))
         if self.with_worker:

@@ -77,9 +77,21 @@ class VibeHandler(tornado.web.RequestHandler):
             Refusal: 400, 401, 403, 415 or 429.
         """
         self.request_id = secrets.token_hex(8)
-        auth = self.context.auth
-        if not auth.allows_host(self):
+        if not self.context.auth.allows_host(self):
             raise Refusal(403, "host", "This server does not answer to that name.")
+        self._check_url()
+        self._check_origin()
+        self._check_media_type()
+        if self.public:
+            return
+        self.credential = await self._identify()
+        self.identity = self.credential.identity
+        self.current_user = self.identity.user
+        is_cookie = self.credential.how == "cookie"
+        if is_cookie and "Origin" not in self.request.headers and self._acts():
+            raise Refusal(403, "origin", "A session needs the Origin of its page.")
+
+    def _check_url(self) -> None:
         if "token" in self.request.arguments:
             logger.warning("%s: credential in url", clip(self.request.path))
             raise Refusal(
@@ -87,17 +99,15 @@ class VibeHandler(tornado.web.RequestHandler):
                 "credential-in-url",
                 "There is a credential in the URL; send it as an Authorization header.",
             )
-        origin = self.request.headers.get("Origin")
-        if origin is not None and not auth.allows_origin(self, origin):
+
+    def _check_origin(self) -> None:
+        if self._is_foreign():
             raise Refusal(403, "origin", "Pages of that origin may not use this.")
-        self._check_media_type()
-        if self.public:
-            return
-        self.credential = await self._identify()
-        self.identity = self.credential.identity
-        self.current_user = self.identity.user
-        if self.credential.how == "cookie" and origin is None and self._acts():
-            raise Refusal(403, "origin", "A session needs the Origin of its page.")
+
+    def _is_foreign(self) -> bool:
+        """Tell whether a page of another origin sent this."""
+        origin = self.request.headers.get("Origin")
+        return origin is not None and not self.context.auth.allows_origin(self, origin)
 
     def _check_media_type(self) -> None:
         if self._is_unwanted_body():

@@ -1,23 +1,29 @@
 """All live rooms by name, the tasks they own, and what they share."""
 
 import asyncio
+import contextvars
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import RoomKey, is_room_name
 from vibehq_nb.core.messages import Close
+from vibehq_server.alarm_clock import AlarmClock
 from vibehq_server.connection import Connection
 from vibehq_server.directory import Directory
 from vibehq_server.identity import Identity
+from vibehq_server.mailbox import without_turn
+from vibehq_server.members import Members
 from vibehq_server.room import Room
 from vibehq_server.room_logs.port import RoomLog
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 15.0
+REST_CHECK_SECONDS = 5.0
 MAX_ROOMS = 10_000
 
 ALIASES = {"terminal-server": "terminal", "ops-monitor-broadcast": "ops"}
@@ -32,8 +38,11 @@ class Hub:
         parties: Room class by party name.
         log: Keeper of the rooms' logs.
         clock: Seconds since 1970.
+        monotonic: Seconds that only grow.
         approvers: Who may decide approvals on this server.
         version: Told to clients.
+        sql_folder: Where rooms' SQLite files lie; None keeps them in memory.
+        props: What ``on_start`` of every room is given.
     """
 
     def __init__(
@@ -42,20 +51,40 @@ class Hub:
         log: RoomLog,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         approvers: Callable[[], frozenset[str]] = frozenset,
         version: str = "0",
+        sql_folder: Path | None = None,
+        props: Mapping[str, Any] | None = None,
     ) -> None:
         """Hold no room yet."""
         self.parties = dict(parties)
         self.log = log
         self.clock = clock
+        self.monotonic = monotonic
         self.approvers = approvers
         self.version = version
+        self.sql_folder = sql_folder
         self.directory = Directory()
+        self.alarms = AlarmClock(self)
+        self._props = dict(props or {})
         self._rooms: dict[RoomKey, asyncio.Task[Room]] = {}
+        self._asleep: dict[RoomKey, Members] = {}
+        self._stopping: dict[RoomKey, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._ticker: asyncio.Task[None] | None = None
+        self._has_begun = False
         self.is_stopping = False
+
+    async def start(self) -> None:
+        """Arm the alarms that were set before a restart."""
+        self._begin()
+        await self.alarms.open()
+
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self.spawn(self._tick(), "ticker")
+            self.spawn(self._let_rest(), "rest")
 
     def key(self, party: str, name: str) -> RoomKey:
         """
@@ -79,9 +108,11 @@ class Hub:
             )
         return RoomKey(party, name)
 
-    async def room(self, party: str, name: str) -> Room:
+    async def room(
+        self, party: str, name: str, props: Mapping[str, Any] | None = None
+    ) -> Room:
         """
-        Return the room, started; the first use starts it.
+        Return the room, started; the first use starts it, with *props*.
 
         Raises:
             DeniedError: If there can be no such room, or too many are live.
@@ -89,9 +120,10 @@ class Hub:
         key = self.key(party, name)
         task = self._rooms.get(key)
         if task is None:
-            if len(self._rooms) >= MAX_ROOMS:
+            self._begin()
+            if len(self._rooms) >= MAX_ROOMS and not self._make_place():
                 raise DeniedError("too-many-rooms", "Too many rooms are open here.")
-            task = asyncio.create_task(self._start(key), name=f"start {key}")
+            task = self._create_task(self._start(key, props), f"start {key}")
             self._rooms[key] = task
         try:
             return await asyncio.shield(task)
@@ -101,11 +133,13 @@ class Hub:
                 del self._rooms[key]
             raise
 
-    async def _start(self, key: RoomKey) -> Room:
+    async def _start(self, key: RoomKey, props: Mapping[str, Any] | None) -> Room:
+        if (stopping := self._stopping.get(key)) is not None:
+            await asyncio.wait([stopping])  # two lives of a room never overlap
         room = self.parties[key.party](key, self)
-        await room.run(room.on_start, {})
-        if self._ticker is None:
-            self._ticker = self.spawn(self._tick(), "ticker")
+        room.connections = self._asleep.get(key, room.connections)
+        await room.start({**self._props, **(props or {})})
+        self._asleep.pop(key, None)
         return room
 
     async def _tick(self) -> None:
@@ -117,11 +151,44 @@ class Hub:
                 except Exception:
                     logger.exception("%s: its tick failed", room.key)
 
+    # Letting go
+
+    async def _let_rest(self) -> None:
+        while True:
+            await asyncio.sleep(REST_CHECK_SECONDS)
+            for room in self.live():
+                if room.may_rest:
+                    self.let_go(room)
+
+    def _make_place(self) -> bool:
+        """Let go of the room that nobody used for longest; tell whether there was."""
+        spare = [
+            room
+            for room in self.live()
+            if not room.connections and not room.stays and not room.is_busy
+        ]
+        if not spare:
+            return False
+        self.let_go(min(spare, key=lambda room: room.last_used))
+        return True
+
+    def let_go(self, room: Room) -> None:
+        """Stop *room*; its connections wait for the next event to start it anew."""
+        if self.find(*room.key) is not room:
+            return
+        del self._rooms[room.key]
+        if room.connections:
+            self._asleep[room.key] = room.connections
+        stopping = self.spawn(room.stop(), f"stop {room.key}")
+        self._stopping[room.key] = stopping
+        stopping.add_done_callback(lambda _: self._stopping.pop(room.key, None))
+
     def forget_idle(self, room: Room) -> None:
         """Let go of a room that nobody is in and that holds nothing."""
-        if room.is_idle and self.find(*room.key) is room:
-            del self._rooms[room.key]
-            self.spawn(room.stop(), f"stop {room.key}")
+        if room.is_idle:
+            self.let_go(room)
+
+    # Looking around
 
     def live(self, party: str | None = None) -> list[Room]:
         """Return the started rooms, of one party or all."""
@@ -137,29 +204,14 @@ class Hub:
     def find(self, party: str, name: str) -> Room | None:
         """Return the room if it is live."""
         task = self._rooms.get(RoomKey(ALIASES.get(party, party), name))
-        if task is None or not task.done() or task.exception() is not None:
+        if task is None or not task.done() or task.cancelled() or task.exception():
             return None
         return task.result()
 
-    def spawn(
-        self, work: Coroutine[Any, Any, Any] | Awaitable[Any], name: str
-    ) -> asyncio.Task[Any]:
-        """Own a task: its failure is logged, and it ends with the hub."""
-        task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
-        task.set_name(name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("%s failed", task.get_name(), exc_info=task.exception())
-
     def connections(self) -> list[Connection]:
         """Return every open connection."""
-        return [c for room in self.live() for c in tuple(room.connections)]
+        live = [c for room in self.live() for c in room.connections]
+        return live + [c for members in self._asleep.values() for c in members]
 
     def close_sessions(
         self, chosen: Callable[[Identity], bool], code: int = Close.SIGNED_OUT
@@ -170,6 +222,33 @@ class Hub:
             connection.close(code, "signed out")
         return len(closed)
 
+    # Tasks
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Own a task: its failure is logged, and it ends with the hub."""
+        task = self._create_task(work, name)
+        task.add_done_callback(_log_failure)
+        return self.own(task)
+
+    def _create_task(
+        self, work: Coroutine[Any, Any, Any], name: str
+    ) -> asyncio.Task[Any]:
+        # What a hook starts goes on by itself: it is no part of the hook's turn.
+        context = contextvars.copy_context()
+        context.run(without_turn)
+        return asyncio.create_task(work, name=name, context=context)
+
+    def own(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        """Let *task* end with the hub; whoever awaits it sees its failure."""
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
     async def stop(self) -> None:
         """Tell every client to come back, finish what is queued, let the log go."""
         self.is_stopping = True
@@ -177,7 +256,13 @@ class Hub:
             connection.close(Close.RESTART, "the server restarts")
         for room in self.live():
             await room.stop()
+        await self.alarms.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.log.close()
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("%s failed", task.get_name(), exc_info=task.exception())

@@ -7,7 +7,7 @@ from typing import Literal
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.roles import Role
 
-Kind = Literal["person", "notebook", "service", "worker"]
+Kind = Literal["person", "notebook", "service", "worker", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Identity:
     Attributes:
         user: A stable name; a worker's is its id.
         kind: ``person`` in a browser, ``notebook`` with a token, ``service`` with a
-            grant, ``worker`` with a worker key.
+            grant, ``worker`` with a worker key, ``nobody`` in an open room without
+            a credential.
         roles: What it may do.
         session: Tells two browsers or two grants of one user apart.
         rooms: Patterns over ``party/room`` that it may reach.

@@ -8,12 +8,12 @@ message (``receive``). Everything a client sees is stored first.
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from vibehq_nb.core.answers import Answered, Answers
+from vibehq_nb.core.answers import Answered
 from vibehq_nb.core.codec import Decoder, encode
 from vibehq_nb.core.errors import DecodeError, DeniedError, GapError, NotStoredError
 from vibehq_nb.core.ids import RoomKey, decode_position
@@ -33,8 +33,8 @@ from vibehq_nb.core.messages import (
     type_of,
 )
 from vibehq_nb.core.roles import BINARY, Role, may_send
-from vibehq_server.appender import Appender
 from vibehq_server.connection import Connection, ConnectRequest
+from vibehq_server.ledger import Folded
 from vibehq_server.outbox import encode_frame
 from vibehq_server.room import Room
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SAVE_EVERY = 500
 NOT_STORED = "This could not be stored, so nothing of it happened. Try again."
 
 
@@ -53,19 +52,23 @@ class ReplicatedRoom(Room):
     max_message_bytes: ClassVar[int] = 64 * 1024
     entries: ClassVar[tuple[type[Message], ...]] = ()
     """What the log holds; each has an ``offset`` field."""
+    accepts: ClassVar[tuple[type[Message], ...]] = ()
+    """What clients may send, in rooms that are not built in."""
+    is_logged: ClassVar[bool] = True
+    """Whether there is a log at all."""
 
     def __init__(self, key: RoomKey, hub: "Hub") -> None:
-        """Create the room; its log is opened by ``on_start``."""
+        """Create the room; its log is opened before ``on_start``."""
         super().__init__(key, hub)
-        self._appender = Appender(
-            key, hub, self._on_stored, self._reload, self._after_batch
-        )
+        self._appender = self._ledger.appender
+        self._props: Mapping[str, Any] = {}
         self._decoders = {
-            True: Decoder(FROM_WORKER.get(key.party, ())),
-            False: Decoder(UPSTREAM.get(key.party, ())),
+            True: Decoder(self.accepts or FROM_WORKER.get(key.party, ())),
+            False: Decoder(self.accepts or UPSTREAM.get(key.party, ())),
         }
-        self._saved_offset = 0
-        self._answers = Answers()
+
+    def _folded(self) -> Folded:
+        return self
 
     # What a subclass says
 
@@ -99,6 +102,13 @@ class ReplicatedRoom(Room):
     def on_entry(self, message: Message) -> None:
         """Act on an entry the moment it is stored; must not append."""
 
+    def may_send(self, connection: Connection, kind: str) -> bool:
+        """Tell whether *connection* may send messages of this type."""
+        roles = connection.identity.roles
+        if self.accepts:
+            return self.access == "open" or Role.OPERATOR in roles
+        return may_send(self.key.party, kind, roles)
+
     # Log and state
 
     @property
@@ -106,29 +116,19 @@ class ReplicatedRoom(Room):
         """The tail of the log that is in memory."""
         return self._appender.log
 
-    async def on_start(self, props: dict[str, Any]) -> None:
-        """Open the log and fold what it holds into the state."""
-        opened = await self.hub.log.open(self.key)
-        saved = msgspec.json.decode(opened.saved_state) if opened.saved_state else {}
-        self.load(saved.get("state", {}))
-        self._answers = Answers(saved.get("answers"))
-        self._saved_offset = after = opened.saved_offset
-        decoder = Decoder((*self.entries, Answered))
-        tail = EventLog(str(self.key), opened.epoch, head=after)
-        while entries := await self.hub.log.read(self.key, after, 1000):
-            for entry in entries:
-                self._fold(decoder.decode(entry.body), entry.at)
-            tail.extend(entries)
-            after = entries[-1].offset
-        await self._appender.begin(tail, opened)
+    async def start(self, props: Mapping[str, Any]) -> None:
+        """Open the log, fold what it holds into the state, run the first hook."""
+        self._props = props
+        await super().run(self._begin)
+        await self.committed()
+
+    async def _begin(self) -> None:
+        if self.is_logged:
+            await self._ledger.open()
+        await self.on_start(self._props)
 
     async def _reload(self) -> None:
-        async with self._mailbox:
-            await self.on_start({})
-
-    async def on_stop(self) -> None:
-        """Wait until what was appended is stored."""
-        await self._appender.end()
+        await super().run(self._begin)
 
     def append(self, message: Message) -> int:
         """
@@ -137,18 +137,10 @@ class ReplicatedRoom(Room):
         Raises:
             NotStoredError: If the log is failing, or too much waits to be stored.
         """
-        at_ms = int(self.hub.clock() * 1000)
-        offset, message = self._appender.append(message, at_ms)
-        self._fold(message, at_ms)
-        return offset
+        return self._ledger.append(message)
 
-    def _fold(self, message: Message, at_ms: int) -> None:
-        if isinstance(message, Answered):
-            self._answers.note(message.sender, message.message_id, message.result)
-        else:
-            self.apply(message, at_ms)
-
-    def _on_stored(self, entry: Entry, message: Message) -> None:
+    def on_stored(self, entry: Entry, message: Message) -> None:
+        """Send an entry that is stored to everybody who wants it."""
         if entry.is_internal:
             return
         self.on_entry(message)
@@ -156,18 +148,6 @@ class ReplicatedRoom(Room):
         for connection in tuple(self.connections):
             if self.wants(connection, message):
                 self._write(connection, frame)
-
-    async def _after_batch(self) -> None:
-        head = self._appender.gate.stored
-        if head - self._saved_offset < SAVE_EVERY or not self._appender.gate.is_open:
-            return
-        state = {"state": self.state(), "answers": self._answers.as_state()}
-        await self.hub.log.save(self.key, head, msgspec.json.encode(state))
-        self._saved_offset = head
-
-    async def committed(self) -> None:
-        """Wait until everything appended so far is stored, or raise NotStoredError."""
-        await self._appender.committed()
 
     async def run(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run *work* as the room's actor; return once what it appended is stored."""
@@ -206,7 +186,7 @@ class ReplicatedRoom(Room):
 
     async def join(self, connection: Connection, request: ConnectRequest) -> None:
         """Take a connection in; it follows the log once it is served."""
-        self._admit(connection, request)
+        await super().run(self._admit, connection, request)
         await super().run(self.on_connect, connection, request)
 
     async def on_connect(self, connection: Connection, request: ConnectRequest) -> None:
@@ -281,7 +261,7 @@ class ReplicatedRoom(Room):
             await self.receive(connection, message)
             return
         sender = f"{connection.identity.user}/{connection.id}"
-        result = self._answers.find(sender, message_id)
+        result = self._ledger.answers.find(sender, message_id)
         if result is None:
             result = await self.receive(connection, message)
             if result is None:
@@ -297,7 +277,7 @@ class ReplicatedRoom(Room):
         )
 
     def _authorise(self, connection: Connection, kind: str) -> None:
-        if not may_send(self.key.party, kind, connection.identity.roles):
+        if not self.may_send(connection, kind):
             raise DeniedError("forbidden", "Your role may not send this here.")
 
     def _refuse(

@@ -2,68 +2,58 @@
 A room: one named actor, its connections, and the hooks its author writes.
 
 Hooks and messages of a room run one after another; rooms run side by side. A hook
-that raises takes no other connection down, and no trace reaches a client.
+that raises takes no other connection down, and no trace reaches a client. What a
+room of PartyServer has is here under the same names, in Python's spelling.
 """
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from vibehq_nb.core.ids import RoomKey
-from vibehq_server.connection import Connection, ConnectRequest
+from vibehq_nb.core.ids import MAX_CONNECTION_ID, RoomKey
+from vibehq_nb.core.schedule import ScheduledTask
+from vibehq_server.calls import RoomStub
+from vibehq_server.connection import Connection
+from vibehq_server.hooks import RoomHooks
+from vibehq_server.ledger import Folded, Ledger
+from vibehq_server.mailbox import Mailbox
+from vibehq_server.members import Members
 from vibehq_server.outbox import encode_frame
+from vibehq_server.requests import ConnectRequest, HttpRequest, Response
+from vibehq_server.storage import Storage
+from vibehq_server.wakeups import Wakeups
 
 if TYPE_CHECKING:
     from vibehq_server.hub import Hub
 
+__all__ = ["ConnectRequest", "HttpRequest", "Response", "Room", "ScheduledTask"]
+
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """A plain HTTP request to a room."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
+MAX_TAGS = 9
+REST_SECONDS = 10.0
+LEAVE_SECONDS = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What a room answers to an HTTP request."""
-
-    body: bytes | str = b""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class Room:
-    """
-    The base of every room; it sends nothing of its own.
-
-    Class attributes are the room's settings: ``access`` is ``session`` (the server's
-    authentication, nothing anonymous) or ``open`` (the room's own hooks decide);
-    ``max_message_bytes`` bounds one message.
-    """
-
-    access: ClassVar[Literal["session", "open"]] = "session"
-    max_message_bytes: ClassVar[int] = 1024 * 1024
-    names: ClassVar[frozenset[str] | None] = None
-    """The only rooms there are of this party; None for any name."""
+class Room(RoomHooks):
+    """The base of every room; it sends nothing of its own."""
 
     def __init__(self, key: RoomKey, hub: "Hub") -> None:
         """Create the room; ``on_start`` runs before anything else."""
         self.key = key
         self.hub = hub
-        self.connections: set[Connection] = set()
-        self._mailbox = asyncio.Lock()
+        self.connections = Members()
+        self.is_over = False
+        self.last_used = hub.monotonic()
+        self._mailbox = Mailbox(key, self.committed)
+        self._ledger = Ledger(key, hub, self._folded(), self._reload)
+        self.wakeups = Wakeups(self, self._ledger)
         self._timers: set[asyncio.TimerHandle] = set()
+
+    def _folded(self) -> Folded | None:
+        return None
 
     @property
     def name(self) -> str:
@@ -72,70 +62,113 @@ class Room:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing would be lost if the room were forgotten."""
+        """Whether nothing would be lost if the room were forgotten at once."""
         return False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a hook runs, or a timer waits that no log would bring back."""
+        return bool(self._timers) or self._mailbox.is_busy
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether the room can be let go now, to be made anew by the next event."""
+        if self.stays or self.is_busy:
+            return False
+        idle_seconds = self.hub.monotonic() - self.last_used
+        if self.hibernate:
+            return idle_seconds >= REST_SECONDS
+        return not self.connections and idle_seconds >= LEAVE_SECONDS
 
     @property
     def now(self) -> datetime:
         """The time, aware, in UTC."""
         return datetime.fromtimestamp(self.hub.clock(), UTC)
 
-    # Hooks
-
-    async def on_start(self, props: dict[str, Any]) -> None:
-        """Run once, before every other hook; a failure is retried by the next use."""
-
-    async def on_stop(self) -> None:
-        """Run once, when the server stops."""
-
-    async def on_connect(self, connection: Connection, request: ConnectRequest) -> None:
-        """Run when a connection is accepted."""
-
-    async def on_message(self, connection: Connection, message: str | bytes) -> None:
-        """Run for each message."""
-
-    async def on_close(
-        self, connection: Connection, code: int, reason: str, was_clean: bool
-    ) -> None:
-        """Run when a connection is gone; it is no longer among the connections."""
-
-    async def on_error(self, connection: Connection, error: Exception) -> None:
-        """Run when a hook raised; the connection stays."""
-
-    async def on_request(self, request: HttpRequest) -> Response:
-        """Answer a plain HTTP request."""
-        return Response("There is nothing here.", 404)
-
-    def get_connection_tags(
-        self, connection: Connection, request: ConnectRequest
-    ) -> Iterable[str]:
-        """Return up to nine names the connection can be found by."""
-        return ()
-
     # What a hook may use
+
+    @property
+    def storage(self) -> Storage:
+        """What this room keeps."""
+        return self._ledger.storage
 
     def broadcast(self, message: str | bytes, without: Iterable[str] = ()) -> None:
         """Send *message* to every connection but those with an id in *without*."""
         skipped = frozenset(without)
+        self.send_to((c for c in self.connections if c.id not in skipped), message)
+
+    def send_to(self, chosen: Iterable[Connection], message: str | bytes) -> None:
+        """Send *message* to those *chosen*; it is encoded once."""
         binary = isinstance(message, bytes)
         payload = message if isinstance(message, bytes) else message.encode()
         frame = encode_frame(payload, binary=binary)
-        for connection in tuple(self.connections):
-            if connection.id not in skipped:
-                connection.write(frame)
+        for connection in tuple(chosen):
+            connection.write(frame)
 
     def get_connections(self, tag: str | None = None) -> Iterator[Connection]:
         """Iterate over the open connections, or those that carry *tag*."""
         for connection in tuple(self.connections):
-            if tag is None or tag in connection.tags:
+            if connection.is_open and (tag is None or tag in connection.tags):
                 yield connection
 
     def get_connection(self, connection_id: str) -> Connection | None:
-        """Return the connection with this id, if there is one."""
-        for connection in self.connections:
-            if connection.id == connection_id:
-                return connection
-        return None
+        """Return the connection with this id; of two, the newer."""
+        return self.connections.find(connection_id)
+
+    def get_room(
+        self, party: str, name: str, props: Mapping[str, Any] | None = None
+    ) -> RoomStub:
+        """
+        Return another room, to call its methods; it starts with the first call.
+
+        Raises:
+            DeniedError: If there can be no such room.
+        """
+        return RoomStub(self.hub, self.hub.key(party, name), props or {})
+
+    async def set_alarm(self, when: datetime | None) -> None:
+        """
+        Let :meth:`on_alarm` run at *when*, in place of the alarm before.
+
+        Durable: it rings after a restart too, and what was missed rings at once. A
+        hook that raises is tried again, six times in all.
+        """
+        await self.wakeups.set_alarm(when)
+
+    async def get_alarm(self) -> datetime | None:
+        """Return when the alarm rings; None while it rings."""
+        return await self.wakeups.alarm()
+
+    async def delete_alarm(self) -> None:
+        """Let no alarm ring."""
+        await self.wakeups.set_alarm(None)
+
+    async def schedule(
+        self, callback: str | Callable[..., Any], **how: Any
+    ) -> ScheduledTask:
+        """
+        Let a method of this room be called later, with the task; durable.
+
+        Args:
+            callback: The method, or its name.
+            **how: One of ``when`` (aware datetime), ``delay`` (seconds) and ``cron``
+                (five fields, read in ``timezone``); without one it only waits to be
+                found. Further ``payload``, ``id`` (the same id replaces),
+                ``description``, and ``room`` (``party/name``) to call another room's
+                method.
+
+        Raises:
+            UsageError: If that is no schedule, or the room has 1,000 tasks.
+        """
+        return await self.wakeups.schedule(callback, **how)
+
+    async def scheduled(self) -> list[ScheduledTask]:
+        """Return the tasks that are scheduled, the next one first."""
+        return await self.wakeups.tasks()
+
+    async def cancel_scheduled(self, task_id: str) -> bool:
+        """Cancel a task; tell whether there was one."""
+        return await self.wakeups.cancel(task_id)
 
     def call_at(self, when: datetime, work: Callable[[], Any]) -> None:
         """Run *work* as the room's actor at *when*; forgotten when the server stops."""
@@ -154,27 +187,47 @@ class Room:
 
     # How the server uses a room
 
+    async def start(self, props: Mapping[str, Any]) -> None:
+        """Run the first hook."""
+        await self.run(self.on_start, props)
+
+    async def _reload(self) -> None:
+        await self._ledger.open()
+
+    async def committed(self) -> None:
+        """Wait until what was stored so far is on disk, or raise NotStoredError."""
+        await self._ledger.committed()
+
     async def run(self, work: Callable[..., Any], *args: Any) -> Any:
         """
         Run *work* as the room's actor and return its result.
 
         Waits for the hooks before it. Raises what *work* raises.
         """
-        async with self._mailbox:
-            result = work(*args)
-            return await result if inspect.isawaitable(result) else result
+        self.last_used = self.hub.monotonic()
+        return await self._mailbox.run(work, *args)
 
     async def join(self, connection: Connection, request: ConnectRequest) -> None:
-        """Take a connection in."""
-        self._admit(connection, request)
+        """
+        Take a connection in.
+
+        Raises:
+            ValueError: If its tags are too many, too long or empty.
+        """
+        await self.run(self._admit, connection, request)
         self.connections.add(connection)
         await self.run(self.on_connect, connection, request)
 
-    def _admit(self, connection: Connection, request: ConnectRequest) -> None:
+    async def _admit(self, connection: Connection, request: ConnectRequest) -> None:
         for other in self.get_connections(connection.id):
-            other.probe()  # most likely its own predecessor, half dead
-        tags = tuple(self.get_connection_tags(connection, request))
-        connection.tags = (connection.id, *(t for t in tags if t != connection.id))
+            if other.id == connection.id:
+                other.probe()  # most likely its own predecessor, half dead
+        found = self.get_connection_tags(connection, request)
+        tags = await found if isinstance(found, Awaitable) else found
+        own = tuple(tag for tag in tags if tag != connection.id)
+        if len(own) > MAX_TAGS or not all(_is_tag(tag) for tag in own):
+            raise ValueError("a connection has up to 9 tags of 1 to 256 characters")
+        connection.tags = (connection.id, *own)
 
     async def deliver(self, connection: Connection, message: str | bytes) -> None:
         """Give a message of *connection* to its hook; a failure stays in here."""
@@ -182,7 +235,7 @@ class Room:
             await self.run(self.on_message, connection, message)
         except Exception as error:
             logger.exception("%s: a message failed", self.key)
-            await self.run(self.on_error, connection, error)
+            await self._run_safely(self.on_error, connection, error)
 
     async def leave(
         self, connection: Connection, code: int, reason: str, was_clean: bool
@@ -190,17 +243,28 @@ class Room:
         """Let a connection go."""
         connection.is_open = False
         self.connections.discard(connection)
+        await self._run_safely(self.on_close, connection, code, reason, was_clean)
+
+    async def _run_safely(self, hook: Callable[..., Any], *args: Any) -> None:
         try:
-            await self.run(self.on_close, connection, code, reason, was_clean)
+            await self.run(hook, *args)
         except Exception:
-            logger.exception("%s: on_close failed", self.key)
+            logger.exception("%s: %s failed", self.key, hook.__name__)
 
     def tick(self) -> None:
         """Run each 15 s; replicated rooms tell their connections how far they are."""
 
     async def stop(self) -> None:
-        """End the room's timers and run its last hook."""
+        """End the room's timers, run its last hook, and let its log go."""
+        self.is_over = True
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        await self.run(self.on_stop)
+        try:
+            await self.run(self.on_stop)
+        finally:
+            await self._ledger.close()
+
+
+def _is_tag(tag: object) -> bool:
+    return isinstance(tag, str) and 1 <= len(tag) <= MAX_CONNECTION_ID

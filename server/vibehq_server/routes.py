@@ -6,7 +6,7 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from vibehq_server.api import hil, ops, rooms, session, terminals
-from vibehq_server.context import ServerContext
+from vibehq_server.context import BUILT_IN_PREFIX, ServerContext
 from vibehq_server.handlers import (
     HealthHandler,
     NotFoundHandler,
@@ -94,13 +94,34 @@ def make_handlers(
         (f"/static/{_ONE}", StaticHandler, {"files": files}),
         *shells,
         *((pattern, kind, {}) for pattern, kind in _api_routes()),
-        ("/parties/(.*)", RoomSocket, {}),
+        *(
+            route
+            for prefix in dict.fromkeys((BUILT_IN_PREFIX, context.prefix))
+            for route in room_routes(prefix)
+        ),
         ("/.*", NotFoundHandler, {}),
     ]
     return [
         (re.escape(context.base_path) + pattern, _mixed(kind, base_class), arguments)
         for pattern, kind, arguments in routes
     ]
+
+
+def room_routes(prefix: str, mounted: ServerContext | None = None) -> list[Route]:
+    """
+    Return the addresses of the rooms under *prefix*.
+
+    Args:
+        prefix: One or more parts.
+        mounted: Whose rooms they are, in another application.
+    """
+    # A doubled slash is one, as for PartyServer's router.
+    pattern = "/+" + "/+".join(map(re.escape, prefix.split("/")))
+    room = "/+[^/]+/+[^/].*" if mounted else "/.*"
+    arguments: dict[str, Any] = {"prefix": prefix}
+    if mounted is not None:
+        arguments["mounted"] = mounted
+    return [(pattern + room, RoomSocket, arguments)]
 
 
 def _mixed(

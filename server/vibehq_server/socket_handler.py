@@ -1,27 +1,26 @@
 """
 ``/parties/{party}/{room}[/path]``: the one door to every room, WebSocket and HTTP.
 
-The raw path is split here, because Tornado decodes what its patterns capture and a
-room's name is its percent-encoded segment. Whatever is refused is refused before the
-upgrade.
+Whatever is refused is refused before the upgrade.
 """
 
 import asyncio
+import json
 import logging
 import secrets
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from tornado.websocket import WebSocketHandler
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import MAX_CONNECTION_ID, ConnectionId, RoomKey
 from vibehq_nb.core.messages import Close
-from vibehq_nb.core.roles import Role, may_join
-from vibehq_server.connection import Connection, ConnectRequest
-from vibehq_server.handlers import VibeHandler
+from vibehq_nb.core.roles import Role
+from vibehq_server.connection import Connection
 from vibehq_server.outbox import Outbox
-from vibehq_server.room import HttpRequest, Room
+from vibehq_server.requests import Response
+from vibehq_server.room import Room
+from vibehq_server.room_handler import RoomHandler
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +29,7 @@ PROBE_SECONDS = 5.0
 WORKER_MESSAGE_BYTES = 2 * 1024 * 1024
 
 
-def split_path(path: str, base_path: str = "") -> tuple[str, str, str]:
-    """
-    Return party, room and rest of a raw path under ``{base_path}/parties/``.
-
-    Empty segments are dropped, nothing is decoded.
-
-    Raises:
-        DeniedError: ``no-such-room`` when there is no party and room in it.
-    """
-    parts = [part for part in path.removeprefix(base_path).split("/") if part]
-    if len(parts) < 3 or parts.pop(0) != "parties":
-        raise DeniedError("no-such-room", "The path is /parties/PARTY/ROOM.")
-    return parts[0], parts[1], "/".join(parts[2:])
-
-
-class RoomSocket(VibeHandler, WebSocketHandler):
+class RoomSocket(RoomHandler, WebSocketHandler):
     """One connection to a room, or one plain request to it."""
 
     room: Room | None = None
@@ -59,69 +43,49 @@ class RoomSocket(VibeHandler, WebSocketHandler):
             return
         self._key, _ = self._address()
         self._connection_id = self._choose_id(self._key)
+        judged = await self._kind.on_before_connect(self._connect_request(), self._key)
+        if isinstance(judged, Response):
+            self._answer(judged)
+            return
+        self._request = judged or self._connect_request()
         self.room = await self.context.hub.room(*self._key)
         await WebSocketHandler.get(self, *args, **kwargs)
-
-    def _split_path(self) -> tuple[str, str, str]:
-        return split_path(self.request.path, self.context.base_path)
-
-    def ticket_room(self) -> RoomKey | None:
-        """Return the room a ticket has to be for."""
-        party, name, _ = self._split_path()
-        return self.context.hub.key(party, name)
-
-    def _address(self) -> tuple[RoomKey, str]:
-        party, name, rest = self._split_path()
-        key = self.context.hub.key(party, name)
-        if not may_join(key.party, self.identity.roles) or not self.identity.allows(
-            key
-        ):
-            raise DeniedError("forbidden", "You may not enter this room.")
-        return key, rest
 
     def _choose_id(self, key: RoomKey) -> ConnectionId:
         given = self.get_query_argument("_pk", "", strip=False)
         if len(given) > MAX_CONNECTION_ID:
             raise DeniedError("no-such-room", "The connection id is too long.")
         room = self.context.hub.find(*key)
-        for other in room.get_connections(given) if room and given else ():
-            if other.id == given and other.identity.user != self.identity.user:
-                raise DeniedError("forbidden", "This connection id is another user's.")
+        other = room.get_connection(given) if room and given else None
+        if other is not None and other.identity.user != self.identity.user:
+            raise DeniedError("forbidden", "This connection id is another user's.")
         return ConnectionId(given or secrets.token_urlsafe(16))
+
+    # The connection
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Enter the room."""
         self.set_nodelay(True)
-        # It may have been forgotten as idle since the handshake began.
-        self.room = await self.context.hub.room(*self._key)
-        request = self._connect_request()
         self.connection = Connection(
-            self._connection_id, self.identity, request, self, Outbox(self)
+            self._connection_id, self.identity, self._request, self, Outbox(self)
         )
         try:
-            await self.room.join(self.connection, request)
+            # It may have been let go since the handshake began.
+            self.room = await self.context.hub.room(*self._key)
+            await self.room.join(self.connection, self._request)
         except Exception:
-            logger.exception("%s: a connection could not join", self.room.key)
-            self.room.connections.discard(self.connection)
-            self.connection.close(Close.INTERNAL, "the room could not be entered")
+            self._fail_to_join(self.connection)
 
-    def _connect_request(self) -> ConnectRequest:
-        pairs = [
-            (name, value)
-            for name, value in parse_qsl(self.request.query, keep_blank_values=True)
-            if name != "ticket"
-        ]
-        query: dict[str, str] = {}
-        for name, value in pairs:
-            query.setdefault(name, value)
-        _, _, rest = self._split_path()
-        address = f"{self.request.protocol}://{self.request.host}{self.request.path}"
-        return ConnectRequest(
-            uri=f"{address}?{urlencode(pairs)}",
-            path=rest,
-            query=query,
-            headers={name.lower(): v for name, v in self.request.headers.get_all()},
+    def _fail_to_join(self, connection: Connection) -> None:
+        reference = secrets.token_hex(4)
+        logger.exception(
+            "%s: failure %s, a connection could not join", self._key, reference
         )
+        if self.room is not None:
+            self.room.connections.discard(connection)
+        text = f"The room could not be entered (reference {reference})."
+        connection.send(json.dumps({"error": text}))
+        connection.close(Close.INTERNAL, text)
 
     async def on_message(self, message: str | bytes) -> None:
         """
@@ -131,6 +95,8 @@ class RoomSocket(VibeHandler, WebSocketHandler):
         and nothing piles up here.
         """
         if self.connection is not None and self.room is not None:
+            if self.room.is_over:
+                self.room = await self.context.hub.room(*self._key)
             await self.room.deliver(self.connection, message)
 
     def on_close(self) -> None:
@@ -153,8 +119,11 @@ class RoomSocket(VibeHandler, WebSocketHandler):
         reason: str,
         was_clean: bool,
     ) -> None:
+        hub = self.context.hub
+        if room.is_over and not hub.is_stopping:
+            room = await hub.room(*self._key)
         await room.leave(connection, code, reason, was_clean)
-        self.context.hub.forget_idle(room)
+        hub.forget_idle(room)
 
     def on_pong(self, data: bytes) -> None:
         """Note that the peer is alive."""
@@ -201,23 +170,3 @@ class RoomSocket(VibeHandler, WebSocketHandler):
     def get_compression_options(self) -> dict[str, Any] | None:
         """Compress nothing: it costs 145 KiB a connection."""
         return None
-
-    async def _plain(self) -> None:
-        key, rest = self._address()
-        room = await self.context.hub.room(*key)
-        self.context.hub.forget_idle(room)
-        headers = {name.lower(): v for name, v in self.request.headers.get_all()}
-        query = dict(reversed(parse_qsl(self.request.query, keep_blank_values=True)))
-        method = self.request.method or "GET"
-        request = HttpRequest(method, rest, query, headers, self.request.body)
-        response = await room.run(room.on_request, request)
-        self.set_status(response.status)
-        for name, value in response.headers.items():
-            self.set_header(name, value)
-        self.finish(response.body)
-
-    async def post(self, *args: str, **kwargs: str) -> None:
-        """Give a plain request to the room."""
-        await self._plain()
-
-    put = patch = delete = post

@@ -127,9 +127,12 @@ async def running(
 ) -> AsyncIterator[House]:
     """Run a server with *parties* until the block ends."""
     hub = Hub(parties, log or MemoryRoomLog(), version="test", **options)
-    context = SimpleNamespace(hub=hub, auth=NamedUsers(), base_path="")
+    await hub.start()
+    context = SimpleNamespace(
+        hub=hub, auth=NamedUsers(), base_path="", on_error=lambda _: None
+    )
     app = tornado.web.Application(
-        [(r"/parties/.*", RoomSocket)], vibehq=context, log_function=lambda _: None
+        [(r"/+parties/.*", RoomSocket)], vibehq=context, log_function=lambda _: None
     )
     server = tornado.httpserver.HTTPServer(app)
     socket, port = bind_unused_port()

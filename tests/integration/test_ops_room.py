@@ -764,7 +764,7 @@ async def test_a_saved_state_and_the_entries_after_it_are_the_whole_state():
         before = room.state()
         opened = await log.open(RoomKey("ops", "main"))
         again = OpsRoom(RoomKey("ops", "main"), house.hub)
-        await again.run(again.on_start, {})
+        await again.start({})
 
         assert 500 <= opened.saved_offset < opened.head
         assert again.state() == before

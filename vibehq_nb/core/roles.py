@@ -78,5 +78,5 @@ def may_send(party: str, message_type: str, roles: Collection[Role]) -> bool:
 
 
 def may_join(party: str, roles: Collection[Role]) -> bool:
-    """Tell whether any of *roles* may connect to a room of *party*."""
-    return not MAY_JOIN.get(party, frozenset()).isdisjoint(roles)
+    """Tell whether any of *roles* may connect; whoever has one may, to users' own."""
+    return not MAY_JOIN.get(party, _ANYBODY).isdisjoint(roles)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-How = Literal["bearer", "ticket", "cookie", "token"]
+How = Literal["bearer", "ticket", "cookie", "token", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)

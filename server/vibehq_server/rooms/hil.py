@@ -7,6 +7,7 @@ does) is appended together with it: all of it is stored, or none. The rules are
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -50,6 +51,7 @@ class HilRoom(ReplicatedRoom):
     """Who asked for what, who decided, and where each task is."""
 
     names: ClassVar[frozenset[str] | None] = frozenset({"main"})
+    stays: ClassVar[bool] = True
     entries: ClassVar[tuple[type[Message], ...]] = (
         HilRequest,
         HilDecision,
@@ -75,7 +77,7 @@ class HilRoom(ReplicatedRoom):
         """Fold one entry in."""
         self._board.apply(message)
 
-    async def on_start(self, props: dict[str, Any]) -> None:
+    async def on_start(self, props: Mapping[str, Any]) -> None:
         """Read the log, and go on watching what can expire."""
         await super().on_start(props)
         self._sweep_at = None

@@ -1,5 +1,6 @@
 """The lobby: which workers and terminals there are, and who is watching."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from vibehq_nb.core.messages import Presence, StateSnapshot
@@ -11,8 +12,9 @@ class LobbyRoom(ReplicatedRoom):
     """Presence; nothing of it is stored, a change is a new snapshot."""
 
     names: ClassVar[frozenset[str] | None] = frozenset({"main"})
+    stays: ClassVar[bool] = True
 
-    async def on_start(self, props: dict[str, Any]) -> None:
+    async def on_start(self, props: Mapping[str, Any]) -> None:
         """Follow the directory."""
         await super().on_start(props)
         self._is_due = False

@@ -46,6 +46,7 @@ class OpsRoom(ScanningRoom):
     """What is wrong, since when, and who is looking at it."""
 
     names: ClassVar[frozenset[str] | None] = frozenset({"main"})
+    stays: ClassVar[bool] = True
     entries: ClassVar[tuple[type[Message], ...]] = (
         ScanStart,
         ScanResult,

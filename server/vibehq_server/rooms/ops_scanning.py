@@ -8,7 +8,7 @@ becomes of its workers or of the server.
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -64,7 +64,7 @@ class ScanningRoom(ReplicatedRoom):
         self._scans: dict[str, RunningScan] = {}
         self._was_started = False
 
-    async def on_start(self, props: dict[str, Any]) -> None:
+    async def on_start(self, props: Mapping[str, Any]) -> None:
         """Read the log; what ran when the server stopped did not end well."""
         await super().on_start(props)
         if self._was_started:

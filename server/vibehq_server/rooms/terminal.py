@@ -7,7 +7,7 @@ cannot be served from it.
 """
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import UNSET
 
@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 
 
 class TerminalRoom(ReplicatedRoom):
-    """One terminal, seen and typed into by many."""
+    """One terminal, seen and typed into by many; the truth is the worker's."""
+
+    is_logged: ClassVar[bool] = False
+    stays: ClassVar[bool] = True
 
     def __init__(self, key: RoomKey, hub: "Hub") -> None:
         """Create the room; it waits for its worker."""
@@ -53,12 +56,6 @@ class TerminalRoom(ReplicatedRoom):
         self._uplink = Uplink(lambda *painted: self.viewers.paint_joining(*painted))
         self.viewers = Audience(self._uplink)
         self.writing = Writing(self._uplink, hub.clock, self.announce_writer)
-
-    async def on_start(self, props: dict[str, Any]) -> None:
-        """Begin with nothing: the truth is the worker's."""
-
-    async def on_stop(self) -> None:
-        """Let go: nothing is kept here that the worker does not have."""
 
     @property
     def is_online(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -37,7 +37,10 @@ MAX_TERMINALS = 256
 
 
 class WorkerRoom(ReplicatedRoom):
-    """Control of one worker."""
+    """Control of one worker; the truth is the worker's."""
+
+    is_logged: ClassVar[bool] = False
+    stays: ClassVar[bool] = True
 
     def __init__(self, key: RoomKey, hub: "Hub") -> None:
         """Wait for the worker."""
@@ -45,9 +48,6 @@ class WorkerRoom(ReplicatedRoom):
         self._link: Connection | None = None
         self._generation = 0
         self._requests: dict[str, asyncio.Future[dict[str, Any]]] = {}
-
-    async def on_start(self, props: dict[str, Any]) -> None:
-        """Keep nothing: the truth is the worker's."""
 
     async def on_stop(self) -> None:
         """Leave nobody waiting."""
