@@ -114,7 +114,7 @@ class Changes:
             UsageError: If the key or value is too long, or is no plain data.
         """
         _check_key(key)
-        self.put_raw[key] = _encode_value(key, value)
+        self.put_raw[key] = encode_value(key, value)
         self.deleted.discard(key)
 
     def delete(self, key: str) -> bool:
@@ -135,7 +135,13 @@ def _check_key(key: str) -> None:
         raise UsageError(f"a storage key is a text of 1 to {MAX_KEY_BYTES} bytes")
 
 
-def _encode_value(key: str, value: Any) -> msgspec.Raw:
+def encode_value(key: str, value: Any) -> msgspec.Raw:
+    """
+    Return *value* as it is stored.
+
+    Raises:
+        UsageError: If it is no plain data, or too long.
+    """
     try:
         check_plain(value, depth=4)  # what the entry around it adds
         encoded = _encode(value)

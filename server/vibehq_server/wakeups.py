@@ -12,7 +12,7 @@ import msgspec
 from vibehq_nb.core.errors import NotStoredError, UsageError
 from vibehq_nb.core.schedule import Kind, ScheduledTask, after_run, next_run
 from vibehq_server.ledger import Ledger
-from vibehq_server.storage import OWN, KeyValues, Stored
+from vibehq_server.storage import OWN, KeyValues, Stored, encode_value
 
 if TYPE_CHECKING:
     from vibehq_server.room import Room
@@ -102,6 +102,7 @@ class Wakeups:
             description=description,
             payload=payload,
         )
+        encode_value(f"task {task_id}", msgspec.to_builtins(task))
         kept = await self._kept()
         key = TASKS + task_id
         if key not in kept and len(kept.keys(TASKS)) >= MAX_TASKS:
