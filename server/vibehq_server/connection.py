@@ -1,5 +1,6 @@
 """One live WebSocket, as a room sees it."""
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ from vibehq_nb.core.ids import ConnectionId
 from vibehq_nb.core.messages import Message
 from vibehq_server.identity import Identity
 from vibehq_server.outbox import Outbox, encode_frame
+from vibehq_server.rates import Meter
 from vibehq_server.requests import ConnectRequest
 
 __all__ = ["ConnectRequest", "Connection", "Socket"]
@@ -33,6 +35,7 @@ class Connection:
         request: The handshake.
         tags: Names it can be found by; the first is the id.
         outbox: The bounded queue of its frames.
+        meter: What it has sent lately.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Connection:
         self.state: Any = None
         self._socket = socket
         self.is_open = True
+        self.meter = Meter(None)
 
     @property
     def uri(self) -> str:
@@ -89,6 +93,11 @@ class Connection:
         if self.is_open:
             self.is_open = False
             self._socket.close(code, reason.encode()[:123].decode(errors="ignore"))
+
+    def count_unknown(self) -> None:
+        """Count a message of unknown type; close at the tenth in a row."""
+        if not self.meter.allows_unknown(time.monotonic()):
+            self.close(1008, "too many messages of unknown type")
 
     def probe(self) -> None:
         """Drop the connection soon if its peer does not answer a ping."""

@@ -25,6 +25,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 JSON = "application/json"
 MAX_LOGGED = 256
+MAX_HEADERS = 100
 
 API_CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -74,9 +75,11 @@ class VibeHandler(tornado.web.RequestHandler):
         Judge the request; return only if its method may run.
 
         Raises:
-            Refusal: 400, 401, 403, 415 or 429.
+            Refusal: 400, 401, 403, 415, 429 or 431.
         """
         self.request_id = secrets.token_hex(8)
+        if sum(1 for _ in self.request.headers.get_all()) > MAX_HEADERS:
+            raise Refusal(431, "headers", "The request has too many headers.")
         if not self.context.auth.allows_host(self):
             raise Refusal(403, "host", "This server does not answer to that name.")
         self._check_url()
@@ -141,7 +144,6 @@ class VibeHandler(tornado.web.RequestHandler):
             Refusal: 429 from the eleventh of an address within a minute.
         """
         if self.context.auth.failures.is_over(self.request.remote_ip or ""):
-            self.set_header("Retry-After", "60")
             raise Refusal(429, "rate", "Too many invalid credentials; wait a minute.")
 
     def _acts(self) -> bool:
@@ -194,8 +196,8 @@ class VibeHandler(tornado.web.RequestHandler):
         refusal = as_refusal(error, status_code)
         if not self.request_id and self._is_unwanted_body():
             refusal = self._media_type_refusal()
-        if refusal.status_code == 429:
-            self.set_header("Retry-After", "60")
+        if refusal.retry_after_seconds is not None:
+            self.set_header("Retry-After", str(refusal.retry_after_seconds))
         self.set_status(refusal.status_code)
         self.set_header("Content-Type", f"{JSON}; charset=utf-8")
         self.finish(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from vibehq_nb.core.ids import RoomKey
+from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import may_join
 from vibehq_server.connection import Connection
 from vibehq_server.identity import Identity
@@ -23,6 +24,8 @@ class RoomHooks:
         access: ``session``: the server's authentication, nothing anonymous; or
             ``open``: the room's own hooks decide.
         max_message_bytes: The bound of one message.
+        message_rate: How many messages one connection may send, workers excepted; one
+            that sends more is closed with 4429. None is any number.
         cors: Lets pages of other origins ask over HTTP: True for all of them, or a
             table of headers.
         hibernate: Lets an idle room's object go while its sockets stay; the next
@@ -36,6 +39,7 @@ class RoomHooks:
     max_message_bytes: ClassVar[int] = 1024 * 1024
     cors: ClassVar[bool | Mapping[str, str]] = False
     hibernate: ClassVar[bool] = False
+    message_rate: ClassVar[Rate | None] = None
     names: ClassVar[frozenset[str] | None] = None
     stays: ClassVar[bool] = False
 

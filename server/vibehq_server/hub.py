@@ -17,6 +17,7 @@ from vibehq_server.directory import Directory
 from vibehq_server.identity import Identity
 from vibehq_server.mailbox import without_turn
 from vibehq_server.members import Members
+from vibehq_server.rates import Door
 from vibehq_server.room import Room
 from vibehq_server.room_logs.port import RoomLog
 
@@ -68,6 +69,7 @@ class Hub:
         self.directory = Directory()
         self.alarms = AlarmClock(self)
         self._props = dict(props or {})
+        self.door = Door()
         self._rooms: dict[RoomKey, asyncio.Task[Room]] = {}
         self._asleep: dict[RoomKey, Members] = {}
         self._stopping: dict[RoomKey, asyncio.Task[Any]] = {}

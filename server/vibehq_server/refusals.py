@@ -43,16 +43,24 @@ class Refusal(tornado.web.HTTPError):
     Attributes:
         code: A short kebab-case word for programs.
         text: One sentence for people; never holds what was sent.
+        retry_after_seconds: When to try again, or None.
     """
 
     def __init__(
-        self, status: int, code: str, text: str, more: Mapping[str, Any] | None = None
+        self,
+        status: int,
+        code: str,
+        text: str,
+        more: Mapping[str, Any] | None = None,
+        *,
+        retry_after_seconds: int | None = None,
     ) -> None:
         """Refuse with *status*, *code* and *text*, and what else the caller needs."""
         super().__init__(status)
         self.code = code
         self.text = text
         self.more = dict(more or {})
+        self.retry_after_seconds = 60 if status == 429 else retry_after_seconds
 
 
 def as_refusal(error: BaseException | None, status: int) -> Refusal:

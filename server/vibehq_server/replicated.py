@@ -32,6 +32,7 @@ from vibehq_nb.core.messages import (
     Tick,
     type_of,
 )
+from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import BINARY, Role, may_send
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.ledger import Folded
@@ -50,6 +51,7 @@ class ReplicatedRoom(Room):
     """A room that is a log: ordered, stored, then sent."""
 
     max_message_bytes: ClassVar[int] = 64 * 1024
+    message_rate: ClassVar[Rate | None] = Rate(per_second=50, burst=200)
     entries: ClassVar[tuple[type[Message], ...]] = ()
     """What the log holds; each has an ``offset`` field."""
     accepts: ClassVar[tuple[type[Message], ...]] = ()
@@ -251,6 +253,8 @@ class ReplicatedRoom(Room):
             await self._act(connection, decoded, message_id)
         except (DecodeError, DeniedError) as error:
             self._refuse(connection, error.code, error.reason, message_id)
+            if error.code == "unknown-type":
+                connection.count_unknown()
         except NotStoredError:
             self._refuse(connection, "not-stored", NOT_STORED, message_id)
 

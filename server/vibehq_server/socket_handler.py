@@ -7,20 +7,22 @@ Whatever is refused is refused before the upgrade.
 import asyncio
 import json
 import logging
+import random
 import secrets
 from typing import Any
-
-from tornado.websocket import WebSocketHandler
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import MAX_CONNECTION_ID, ConnectionId, RoomKey
 from vibehq_nb.core.messages import Close
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection
+from vibehq_server.handshake import check_handshake, is_upgrade
 from vibehq_server.outbox import Outbox
+from vibehq_server.rates import Meter
 from vibehq_server.requests import Response
 from vibehq_server.room import Room
 from vibehq_server.room_handler import RoomHandler
+from vibehq_server.ws_protocol import StrictSocketHandler
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ PROBE_SECONDS = 5.0
 WORKER_MESSAGE_BYTES = 2 * 1024 * 1024
 
 
-class RoomSocket(RoomHandler, WebSocketHandler):
+class RoomSocket(RoomHandler, StrictSocketHandler):
     """One connection to a room, or one plain request to it."""
 
     room: Room | None = None
@@ -38,9 +40,16 @@ class RoomSocket(RoomHandler, WebSocketHandler):
 
     async def get(self, *args: str, **kwargs: str) -> None:
         """Upgrade to a WebSocket, or answer a plain GET."""
-        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+        if not is_upgrade(self.request.headers):
             await self._plain()
             return
+        check_handshake(self.request.headers)
+        now = asyncio.get_running_loop().time()
+        address = self.request.remote_ip or ""
+        with self.context.hub.door.entered(address, now, random.random()):
+            await self._upgrade()
+
+    async def _upgrade(self) -> None:
         self._key, _ = self._address()
         self._connection_id = self._choose_id(self._key)
         judged = await self._kind.on_before_connect(self._connect_request(), self._key)
@@ -49,7 +58,7 @@ class RoomSocket(RoomHandler, WebSocketHandler):
             return
         self._request = judged or self._connect_request()
         self.room = await self.context.hub.room(*self._key)
-        await WebSocketHandler.get(self, *args, **kwargs)
+        await StrictSocketHandler.get(self)  # until it is closed
 
     def _choose_id(self, key: RoomKey) -> ConnectionId:
         given = self.get_query_argument("_pk", "", strip=False)
@@ -69,6 +78,8 @@ class RoomSocket(RoomHandler, WebSocketHandler):
         self.connection = Connection(
             self._connection_id, self.identity, self._request, self, Outbox(self)
         )
+        is_worker = self.identity.has(Role.WORKER)
+        self.connection.meter = Meter(None if is_worker else self._kind.message_rate)
         try:
             # It may have been let go since the handshake began.
             self.room = await self.context.hub.room(*self._key)
@@ -94,17 +105,22 @@ class RoomSocket(RoomHandler, WebSocketHandler):
         Tornado reads on only when this returns: a busy room slows its senders down,
         and nothing piles up here.
         """
-        if self.connection is not None and self.room is not None:
-            if self.room.is_over:
-                self.room = await self.context.hub.room(*self._key)
-            await self.room.deliver(self.connection, message)
+        if self.connection is None or self.room is None:
+            return
+        if not self.connection.meter.allows_message(asyncio.get_running_loop().time()):
+            self.connection.close(Close.RATE, "too many messages")
+            return
+        if self.room.is_over:
+            self.room = await self.context.hub.room(*self._key)
+        await self.room.deliver(self.connection, message)
 
     def on_close(self) -> None:
         """Leave the room."""
         if self.connection is None or self.room is None:
             return
-        code = self.close_code or 1006
+        # Without a close frame of the peer there is no code: RFC 6455 calls it 1006.
         was_clean = self.close_code is not None
+        code = 1006 if self.close_code is None else self.close_code
         reason = self.close_reason or ""
         self.context.hub.spawn(
             self._leave(self.room, self.connection, code, reason, was_clean),

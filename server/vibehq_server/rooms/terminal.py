@@ -31,6 +31,7 @@ from vibehq_nb.core.messages import (
     Tick,
     Title,
 )
+from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.replicated import ReplicatedRoom
@@ -48,6 +49,9 @@ class TerminalRoom(ReplicatedRoom):
 
     is_logged: ClassVar[bool] = False
     stays: ClassVar[bool] = True
+
+    message_rate: ClassVar[Rate | None] = Rate(per_second=2000, burst=8000)
+    """Keys are frames, and so is each acknowledgement of output."""
 
     def __init__(self, key: RoomKey, hub: "Hub") -> None:
         """Create the room; it waits for its worker."""

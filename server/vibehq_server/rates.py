@@ -1,0 +1,95 @@
+"""
+How much one peer may ask for: messages of a connection, sockets of an address.
+
+The counting is pure (:mod:`vibehq_nb.core.rates`); here are the figures, and what is
+said to who is over them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vibehq_nb.core.rates import Bucket, Rate
+from vibehq_server.refusals import Refusal
+
+UNKNOWN_TYPES = Rate(per_second=9 / 60, burst=9)
+"""Messages of a type the room does not know: the tenth in a row closes with 1008."""
+
+NEW_SOCKETS = Rate(per_second=500, burst=500)
+"""Handshakes of the whole server; what is over them is told when to come back."""
+
+MAX_PER_ADDRESS = 200
+MAX_PER_LOOPBACK = 4096
+MAX_WAIT_SECONDS = 10
+
+
+class Meter:
+    """What one connection has sent lately."""
+
+    def __init__(self, rate: Rate | None) -> None:
+        """Allow *rate* messages; None for any number."""
+        self._messages = Bucket(rate) if rate is not None else None
+        self._unknown = Bucket(UNKNOWN_TYPES)
+
+    def allows_message(self, now: float) -> bool:
+        """Count a message at *now* and tell whether it may be taken."""
+        return self._messages is None or self._messages.take(now)
+
+    def allows_unknown(self, now: float) -> bool:
+        """Count a message of unknown type and tell whether the peer may stay."""
+        return self._unknown.take(now)
+
+
+class Door:
+    """
+    Lets sockets in: 200 open ones of an address, 500 new ones a second.
+
+    A loopback address may have 4,096: what comes from there is this host's own
+    programs, all its users together, or a proxy in front that names nobody.
+    """
+
+    def __init__(
+        self,
+        per_address: int = MAX_PER_ADDRESS,
+        per_loopback: int = MAX_PER_LOOPBACK,
+        rate: Rate = NEW_SOCKETS,
+    ) -> None:
+        """Begin with no socket open."""
+        self.open: Counter[str] = Counter()
+        self._per_address = per_address
+        self._per_loopback = per_loopback
+        self._arrivals = Bucket(rate)
+
+    @contextmanager
+    def entered(self, address: str, now: float, jitter: float) -> Iterator[None]:
+        """
+        Count a socket of *address* as open while the block runs.
+
+        Args:
+            address: Where it comes from.
+            now: Seconds of a clock that does not go back.
+            jitter: A random number in [0, 1), so that those who are sent away do not
+                come back together.
+
+        Raises:
+            Refusal: 429 over the address's share; 503 over the server's rate, with
+                the seconds to wait.
+        """
+        most = self._per_loopback if _is_loopback(address) else self._per_address
+        if self.open[address] >= most:
+            raise Refusal(429, "rate", "Too many sockets are open from this address.")
+        if not self._arrivals.take(now):
+            wait = 1 + int(jitter * MAX_WAIT_SECONDS)
+            text = "Too many connections at once; come back in some seconds."
+            raise Refusal(503, "busy", text, retry_after_seconds=wait)
+        self.open[address] += 1
+        try:
+            yield
+        finally:
+            self.open[address] -= 1
+            if not self.open[address]:
+                del self.open[address]
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")
