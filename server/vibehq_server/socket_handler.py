@@ -80,6 +80,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         )
         is_worker = self.identity.has(Role.WORKER)
         self.connection.meter = Meter(None if is_worker else self._kind.message_rate)
+        self.context.hub.directory.entered(self._key, self.connection)
         try:
             # It may have been let go since the handshake began.
             self.room = await self.context.hub.room(*self._key)
@@ -136,6 +137,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         was_clean: bool,
     ) -> None:
         hub = self.context.hub
+        hub.directory.left(room.key, connection)
         if room.is_over and not hub.is_stopping:
             room = await hub.room(*self._key)
         await room.leave(connection, code, reason, was_clean)
