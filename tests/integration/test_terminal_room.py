@@ -308,6 +308,8 @@ async def test_the_lobby_lists_terminals_as_they_come():
         await worker.hello()
 
         state = (await lobby.until("snapshot"))["state"]
+        while not state["terminals"]:  # the room is told of before its terminal
+            state = (await lobby.until("snapshot"))["state"]
 
         assert [t["id"] for t in state["terminals"]] == ["vm"]
         assert state["terminals"][0]["state"] == "running"

@@ -22,7 +22,7 @@ from vibehq_nb.core.messages import (
 )
 from vibehq_nb.core.roles import Role
 from vibehq_server.api.base import ApiHandler
-from vibehq_server.directory import TerminalInfo
+from vibehq_server.directory import may_see_terminal
 
 TerminalName = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9._@-]+\Z")]
 
@@ -33,7 +33,11 @@ class WorkersHandler(ApiHandler):
     def get(self) -> None:
         """List the workers that said hello, each with its terminals."""
         directory = self.context.hub.directory
-        terminals = [t for t in directory.terminals.values() if self._may_see(t)]
+        terminals = [
+            terminal
+            for terminal in directory.terminals.values()
+            if may_see_terminal(self.identity, terminal.id)
+        ]
         self.answer(
             {
                 "workers": [
@@ -42,12 +46,10 @@ class WorkersHandler(ApiHandler):
                         "terminals": [t.id for t in terminals if t.worker == worker.id],
                     }
                     for _, worker in sorted(directory.workers.items())
+                    if directory.may_see_worker(self.identity, worker.id)
                 ]
             }
         )
-
-    def _may_see(self, terminal: TerminalInfo) -> bool:
-        return self.identity.allows(RoomKey("terminal", terminal.id))
 
 
 class OpenTerminal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +75,7 @@ class TerminalsHandler(ApiHandler):
                 "terminals": [
                     asdict(terminal)
                     for _, terminal in sorted(directory.terminals.items())
-                    if self.identity.allows(RoomKey("terminal", terminal.id))
+                    if may_see_terminal(self.identity, terminal.id)
                 ]
             }
         )
