@@ -31,6 +31,7 @@ from vibehq_server.hub import Hub
 from vibehq_server.local_worker import LocalWorker
 from vibehq_server.room import Room
 from vibehq_server.room_logs.sqlite import SqliteRoomLog
+from vibehq_server.rooms.grants import GrantsRoom
 from vibehq_server.routes import make_handlers
 from vibehq_server.settings import Settings, StartError
 
@@ -102,7 +103,8 @@ async def start(
 
     Args:
         settings: Checked here.
-        parties: Instead of the built-in ones and ``settings.rooms``.
+        parties: Instead of the built-in ones and ``settings.rooms``; the log of
+            grants is there in any case.
 
     Raises:
         UsageError: If a setting is unsafe or cannot work.
@@ -110,6 +112,7 @@ async def start(
     """
     settings.check()
     chosen, rooms = _parties(settings, parties)
+    chosen.setdefault("grants", GrantsRoom)
     tls = _tls(settings)
     with ExitStack() as held:
         held.enter_context(take_folder(settings.data))
@@ -141,7 +144,7 @@ async def start(
         http.add_socket(listening)
         url = _url(settings, port)
         write_endpoint(settings.data, Endpoint(url, keys, os.getpid()))
-        tasks = [hub.spawn(keep_sweeping(hub, store), "sweeper")]
+        tasks = [hub.spawn(keep_sweeping(hub), "sweeper")]
         if settings.with_worker:
             keeping = LocalWorker(settings.data).keep()
             tasks.append(hub.spawn(keeping, "keeper of the local worker"))

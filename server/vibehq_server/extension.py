@@ -116,7 +116,7 @@ class VibeExtension(ExtensionApp):
         write_endpoint(folder, Endpoint(url, self._keys, os.getpid()))
         hub = self._context.hub
         await hub.start()
-        sweeping = keep_sweeping(hub, self._context.auth.store)
+        sweeping = keep_sweeping(hub)
         self._tasks.append(hub.spawn(sweeping, "sweeper"))
         if self.with_worker:
             keeping = LocalWorker(folder).keep()

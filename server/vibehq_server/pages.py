@@ -12,6 +12,7 @@ from vibehq_nb.core.errors import DecodeError
 from vibehq_server.auth.standalone import StandaloneAuthenticator
 from vibehq_server.handlers import VibeHandler
 from vibehq_server.refusals import Refusal
+from vibehq_server.rooms.grants import note_grant
 from vibehq_server.static_files import StaticFile, hash_of
 
 PAGE_CSP = (
@@ -116,12 +117,18 @@ class LoginHandler(PageHandler):
         """Show the page; asking for it uses nothing up."""
         self.write_page("login", "Sign in", "", _SIGN_IN, "login.js")
 
-    def post(self) -> None:
-        """Take a code or a token and hand out a session."""
+    async def post(self) -> None:
+        """Take a code or a token and hand out a session; a grant's use is noted."""
         try:
             asked = msgspec.convert(self.body(), SignIn)
         except msgspec.ValidationError:
             raise DecodeError("the sign-in has no code") from None
+        grant = self._auth.store.find_grant(asked.code)
+        if grant is not None:
+            address = self.request.remote_ip
+            await note_grant(
+                self.context.hub, "grant-used", grant.user, grant, address=address
+            )
         cookie = self._auth.sign_in(asked.code)
         if cookie is None:
             self.count_failure()

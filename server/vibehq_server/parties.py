@@ -12,6 +12,7 @@ from typing import Any
 from vibehq_nb.core.errors import UsageError
 from vibehq_nb.core.ids import party_name
 from vibehq_server.room import Room
+from vibehq_server.rooms.grants import GrantsRoom
 from vibehq_server.rooms.hil import HilRoom
 from vibehq_server.rooms.lobby import LobbyRoom
 from vibehq_server.rooms.ops import OpsRoom
@@ -27,6 +28,7 @@ BUILT_IN: dict[str, type[Room]] = {
     "ops": OpsRoom,
     "hil": HilRoom,
     "lobby": LobbyRoom,
+    "grants": GrantsRoom,
 }
 
 

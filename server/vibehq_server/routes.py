@@ -5,7 +5,7 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from vibehq_server.api import hil, ops, rooms, session, terminals
+from vibehq_server.api import grants, hil, ops, rooms, session, terminals
 from vibehq_server.context import BUILT_IN_PREFIX, ServerContext
 from vibehq_server.handlers import (
     HealthHandler,
@@ -34,8 +34,8 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
         ("/metrics", MetricsHandler),
         ("/api/me", session.MeHandler),
         ("/api/tickets", session.TicketsHandler),
-        ("/api/grants", session.GrantsHandler),
-        (f"/api/grants/{_ONE}", session.GrantHandler),
+        ("/api/grants", grants.GrantsHandler),
+        (f"/api/grants/{_ONE}", grants.GrantHandler),
         ("/api/login-links", session.LoginLinksHandler),
         ("/api/rooms", rooms.RoomsHandler),
         (f"/api/rooms/{_ONE}/{_ONE}", rooms.RoomHandler),

@@ -104,16 +104,28 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         Give a message to the room.
 
         Tornado reads on only when this returns: a busy room slows its senders down,
-        and nothing piles up here.
+        and nothing piles up here. What comes after the session or grant has ended, or
+        after the server has closed, is not delivered.
         """
         if self.connection is None or self.room is None:
             return
-        if not self.connection.meter.allows_message(asyncio.get_running_loop().time()):
-            self.connection.close(Close.RATE, "too many messages")
+        refusal = self._refusal()
+        if refusal is not None:
+            self.connection.close(*refusal)
+        if not self.connection.is_open:
             return
         if self.room.is_over:
             self.room = await self.context.hub.room(*self._key)
         await self.room.deliver(self.connection, message)
+
+    def _refusal(self) -> tuple[int, str] | None:
+        """Return why the peer may send nothing more, if it may not."""
+        if self.identity.has_ended(self.context.hub.clock()):
+            return Close.SIGNED_OUT, "signed out"
+        assert self.connection is not None
+        if not self.connection.meter.allows_message(asyncio.get_running_loop().time()):
+            return Close.RATE, "too many messages"
+        return None
 
     def on_close(self) -> None:
         """Leave the room."""

@@ -327,9 +327,9 @@ async def test_a_socket_is_closed_when_its_grant_has_run_out(app: App) -> None:
     ):
         await theirs.recv()
         await ours.recv()
-        assert close_expired(context.hub, context.auth.store) == 0
-        context.auth.store._clock = lambda: granted["expires_at"]
-        assert close_expired(context.hub, context.auth.store) == 1
+        assert close_expired(context.hub) == 0
+        context.hub.clock = lambda: granted["expires_at"]
+        assert close_expired(context.hub) == 1
         await theirs.wait_closed()
         assert theirs.close_code == 4501
         assert ours.close_code is None

@@ -58,6 +58,7 @@ MAY_SEND: dict[str, dict[str, frozenset[Role]]] = {
         "hil-cancel": frozenset({Role.OPERATOR, Role.APPROVER, Role.WORKER}),
     },
     "lobby": {},
+    "grants": {},
 }
 """party → message type → roles that may send it to the room."""
 
@@ -67,6 +68,7 @@ MAY_JOIN: dict[str, frozenset[Role]] = {
     "ops": _ANYBODY,
     "hil": _ANYBODY,
     "lobby": _ANYBODY,
+    "grants": frozenset({Role.ADMIN}),
 }
 """party → roles that may open a connection to it."""
 

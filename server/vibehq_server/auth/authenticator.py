@@ -128,7 +128,9 @@ class Authenticator(ABC):
 
     def _identify_ticket(self, ticket: str, room: RoomKey | None) -> Credential | None:
         identity = self.tickets.burn(ticket, room)
-        return Credential(identity, "ticket") if identity else None
+        if identity is None or identity.has_ended(self.store.clock()):
+            return None
+        return Credential(identity, "ticket")
 
     def _identify_bearer(self, bearer: str, room: RoomKey | None) -> Credential | None:
         if len(bearer) > MAX_CREDENTIAL:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from vibehq_nb.core.roles import PERSON
 from vibehq_server.auth.authenticator import Authenticator, Credential, Keys
 from vibehq_server.auth.origins import AllowList
+from vibehq_server.auth.records import SESSION_SECONDS
 from vibehq_server.auth.secrets import (
     CODE_PREFIX,
     GRANT_PREFIX,
@@ -16,7 +17,7 @@ from vibehq_server.auth.secrets import (
     digest,
     make_credential,
 )
-from vibehq_server.auth.store import SESSION_SECONDS, AuthStore
+from vibehq_server.auth.store import AuthStore
 
 if TYPE_CHECKING:
     from vibehq_server.handlers import VibeHandler
@@ -93,7 +94,7 @@ class StandaloneAuthenticator(Authenticator):
             if grant is None:
                 return None
             return self.store.create_session(
-                grant.user, grant.roles, grant.rooms, grant.id
+                grant.user, grant.roles, grant.rooms, grant
             )
         expires = self._codes.pop(digest(secret), 0.0)
         if expires <= self._monotonic():

@@ -2,19 +2,20 @@
 Sessions and grants: held in memory, written through to ``auth.sqlite3``.
 
 Only hashes of credentials are stored. The file survives ``kill -9``, so a page that
-was signed in resumes; writes are rare and small and happen on the event loop.
+was signed in resumes; writes are rare and small and happen on the event loop. What
+ends a session or a grant ends its lease, which every socket of it looks at.
 """
 
-import json
 import logging
 import sqlite3
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vibehq_nb.core.errors import NotStoredError
 from vibehq_nb.core.roles import Role
+from vibehq_server.auth.records import Grant, GrantRow, Session, SessionRow
 from vibehq_server.auth.secrets import (
     GRANT_PREFIX,
     SESSION_PREFIX,
@@ -22,12 +23,10 @@ from vibehq_server.auth.secrets import (
     make_credential,
     make_id,
 )
-from vibehq_server.identity import Identity, Kind
+from vibehq_server.identity import Lease
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS = 8 * 3600.0
-SESSION_SECONDS = 24 * 3600.0
 TOUCH_SECONDS = 60.0
 GRANT_ID = "g-"
 SESSION_ID = "s-"
@@ -44,51 +43,6 @@ CREATE TABLE IF NOT EXISTS sessions (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What an administrator gave to a user for a time."""
-
-    id: str
-    hash: str
-    user: str
-    roles: frozenset[Role]
-    rooms: tuple[str, ...]
-    created: float
-    expires: float
-    created_by: str
-    revoked: float | None = None
-
-    def is_live(self, now: float) -> bool:
-        """Tell whether it still opens anything."""
-        return self.revoked is None and now < self.expires
-
-    def identity(self, kind: Kind) -> Identity:
-        """Return who shows it."""
-        return Identity(self.user, kind, self.roles, self.id, self.rooms)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A signed-in browser."""
-
-    hash: str
-    id: str
-    user: str
-    roles: frozenset[Role]
-    rooms: tuple[str, ...]
-    grant_id: str | None
-    created: float
-    seen: float
-
-    def is_live(self, now: float) -> bool:
-        """Tell whether it is neither idle for 8 hours nor older than 24."""
-        return now < self.created + SESSION_SECONDS and now < self.seen + IDLE_SECONDS
-
-    def identity(self) -> Identity:
-        """Return the person behind it."""
-        return Identity(self.user, "person", self.roles, self.id, self.rooms)
-
-
 class AuthStore:
     """The sessions and grants of one data folder."""
 
@@ -96,7 +50,7 @@ class AuthStore:
         self, path: Path | None, clock: Callable[[], float] = time.time
     ) -> None:
         """Open *path*, or keep everything in memory where it is None."""
-        self._clock = clock
+        self.clock = clock
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
         if path is not None:
             path.chmod(0o600)
@@ -105,16 +59,17 @@ class AuthStore:
         self._database.executescript(_SCHEMA)
         self._grants: dict[str, Grant] = {}
         self._sessions: dict[str, Session] = {}
+        self._revoking: dict[str, frozenset[str]] = {}
         self._load()
 
     def _load(self) -> None:
         for row in self._database.execute("SELECT * FROM grants"):
-            roles, rooms = _decode_roles(row[3]), tuple(json.loads(row[4]))
-            grant = Grant(row[0], row[1], row[2], roles, rooms, *row[5:9])
+            grant = Grant.of_row(GrantRow(*row))
             self._grants[grant.hash] = grant
-        for row in self._database.execute("SELECT * FROM sessions"):
-            roles, rooms = _decode_roles(row[3]), tuple(json.loads(row[4]))
-            session = Session(row[0], row[1], row[2], roles, rooms, *row[5:8])
+        by_id = {grant.id: grant for grant in self._grants.values()}
+        for found in self._database.execute("SELECT * FROM sessions"):
+            row = SessionRow(*found)
+            session = Session.of_row(row, by_id.get(row.grant_id or ""))
             self._sessions[session.hash] = session
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
@@ -129,7 +84,7 @@ class AuthStore:
 
     # Grants
 
-    def create_grant(
+    def draft_grant(
         self,
         user: str,
         roles: Collection[Role],
@@ -137,9 +92,9 @@ class AuthStore:
         ttl: float,
         created_by: str,
     ) -> tuple[str, Grant]:
-        """Store a grant of *ttl* seconds; return its token, shown this once."""
+        """Return a token and a grant of *ttl* seconds that opens nothing yet."""
         token = make_credential(GRANT_PREFIX)
-        now = self._clock()
+        now = self.clock()
         expires = now + min(ttl, MAX_GRANT_SECONDS)
         grant = Grant(
             make_id(GRANT_ID),
@@ -150,41 +105,67 @@ class AuthStore:
             now,
             expires,
             created_by,
+            lease=Lease(expires),
         )
-        self._write(
-            "INSERT INTO grants VALUES (?,?,?,?,?,?,?,?,NULL)",
-            (grant.id, grant.hash, user, *_encode(grant), now, expires, created_by),
-        )
-        self._grants[grant.hash] = grant
         return token, grant
+
+    def add_grant(self, grant: Grant) -> None:
+        """
+        Store a drafted grant; from now on its token opens what it says.
+
+        Raises:
+            NotStoredError: If the disk refuses; it then opens nothing.
+        """
+        self._write("INSERT INTO grants VALUES (?,?,?,?,?,?,?,?,?)", grant.as_row())
+        self._grants[grant.hash] = grant
 
     def find_grant(self, token: str) -> Grant | None:
         """Return the live grant of *token*."""
         grant = self._grants.get(digest(token))
-        return grant if grant and grant.is_live(self._clock()) else None
+        return grant if grant and grant.is_live(self.clock()) else None
 
-    def grants(self) -> list[Grant]:
-        """Return the live grants, oldest first."""
-        now = self._clock()
-        live = [grant for grant in self._grants.values() if grant.is_live(now)]
-        return sorted(live, key=lambda grant: grant.created)
+    def grants(self, *, with_ended: bool = False) -> list[Grant]:
+        """Return the live grants, or all there ever were, oldest first."""
+        now = self.clock()
+        found = [g for g in self._grants.values() if with_ended or g.is_live(now)]
+        return sorted(found, key=lambda grant: grant.created)
 
     def revoke_grant(self, grant_id: str) -> frozenset[str] | None:
-        """Revoke a grant and its sessions; return their ids, None if there is none."""
+        """
+        End a grant and its sessions in this process, at once and without fail.
+
+        Returns their ids, None if there is no such live grant. What was revoked and
+        not confirmed yet (:meth:`confirm_revocation`) can be revoked again.
+        """
         found = [grant for grant in self.grants() if grant.id == grant_id]
         if not found:
-            return None
-        now = self._clock()
-        self._write("UPDATE grants SET revoked=? WHERE id=?", (now, grant_id))
-        self._grants[found[0].hash] = replace(found[0], revoked=now)
-        ended = {
-            session.hash: session.id
-            for session in self._sessions.values()
-            if session.grant_id == grant_id
-        }
-        for session_hash in ended:
-            self._end(session_hash)
-        return frozenset(ended.values()) | {grant_id}
+            return self._revoking.get(grant_id)
+        grant = replace(found[0], revoked=self.clock())
+        grant.lease.until = 0.0
+        self._grants[grant.hash] = grant
+        ended = {grant_id}
+        for session in tuple(self._sessions.values()):
+            if session.grant_id == grant_id:
+                ended.add(session.id)
+                self._forget(session)
+        self._revoking[grant_id] = frozenset(ended)
+        return self._revoking[grant_id]
+
+    def save_revocation(self, grant_id: str) -> Grant:
+        """
+        Make a revocation outlive this process; return the grant.
+
+        Raises:
+            NotStoredError: If the disk refuses: a restart would bring the grant back.
+        """
+        grant = next(g for g in self._grants.values() if g.id == grant_id)
+        self._write("UPDATE grants SET revoked=? WHERE id=?", (grant.revoked, grant_id))
+        self._write("DELETE FROM sessions WHERE grant_id=?", (grant_id,))
+        return grant
+
+    def confirm_revocation(self, grant_id: str) -> None:
+        """Note that all of a revocation is stored: there is nothing to repeat."""
+        self._revoking.pop(grant_id, None)
 
     def approvers(self) -> frozenset[str]:
         """Return the users with a live grant to approve."""
@@ -199,39 +180,37 @@ class AuthStore:
         user: str,
         roles: Collection[Role],
         rooms: Collection[str] = ("*",),
-        grant_id: str | None = None,
+        grant: Grant | None = None,
     ) -> str:
         """Store a session and return the value of its cookie."""
         self._drop_dead_sessions()
         cookie = make_credential(SESSION_PREFIX)
-        now = self._clock()
+        now = self.clock()
         session = Session(
             digest(cookie),
             make_id(SESSION_ID),
             user,
             frozenset(roles),
             tuple(rooms),
-            grant_id,
+            grant.id if grant else None,
             now,
             now,
+            grant.lease.until if grant else float("inf"),
         )
-        self._write(
-            "INSERT INTO sessions VALUES (?,?,?,?,?,?,?,?)",
-            (session.hash, session.id, user, *_encode(session), grant_id, now, now),
-        )
+        self._write("INSERT INTO sessions VALUES (?,?,?,?,?,?,?,?)", session.as_row())
+        session.extend_lease()
         self._sessions[session.hash] = session
         return cookie
 
     def find_session(self, cookie: str) -> Session | None:
         """Return the live session of *cookie* and note that it was used."""
         session = self._sessions.get(digest(cookie))
-        now = self._clock()
+        now = self.clock()
         if session is None or not session.is_live(now):
-            return None
-        if session.grant_id is not None and not self._is_grant_live(session.grant_id):
             return None
         if now - session.seen >= TOUCH_SECONDS:
             session = replace(session, seen=now)
+            session.extend_lease()
             self._sessions[session.hash] = session
             self._note_seen(session)
         return session
@@ -244,42 +223,29 @@ class AuthStore:
             # Held in memory: all a restart can cost is signing in again.
             logger.warning("the use of a session was not noted: %s", error)
 
-    def live_ids(self) -> frozenset[str]:
-        """Return the ids of the grants and sessions that still open something."""
-        now = self._clock()
-        grants = {grant.id for grant in self.grants()}
-        sessions = {
-            session.id
-            for session in self._sessions.values()
-            if session.is_live(now) and session.grant_id in grants | {None}
-        }
-        return frozenset(grants | sessions)
-
-    def _is_grant_live(self, grant_id: str) -> bool:
-        return any(grant.id == grant_id for grant in self.grants())
-
     def end_session(self, cookie: str) -> str | None:
-        """Sign a session out; return its id, None if there is none."""
+        """
+        Sign a session out; return its id, None if there is none.
+
+        Raises:
+            NotStoredError: If the disk refuses; it has ended in this process.
+        """
         session = self._sessions.get(digest(cookie))
         if session is None:
             return None
-        self._end(session.hash)
+        self._end(session)
         return session.id
 
-    def _end(self, session_hash: str) -> None:
-        self._write("DELETE FROM sessions WHERE hash=?", (session_hash,))
-        self._sessions.pop(session_hash, None)
+    def _end(self, session: Session) -> None:
+        self._forget(session)
+        self._write("DELETE FROM sessions WHERE hash=?", (session.hash,))
+
+    def _forget(self, session: Session) -> None:
+        session.lease.until = 0.0
+        self._sessions.pop(session.hash, None)
 
     def _drop_dead_sessions(self) -> None:
-        now = self._clock()
-        dead = [key for key, held in self._sessions.items() if not held.is_live(now)]
-        for key in dead:
-            self._end(key)
-
-
-def _encode(held: Grant | Session) -> tuple[str, str]:
-    return json.dumps(sorted(held.roles)), json.dumps(held.rooms)
-
-
-def _decode_roles(text: str) -> frozenset[Role]:
-    return frozenset(Role(name) for name in json.loads(text))
+        now = self.clock()
+        for session in tuple(self._sessions.values()):
+            if not session.is_live(now):
+                self._end(session)

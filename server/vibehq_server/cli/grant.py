@@ -27,8 +27,9 @@ def decode_ttl(text: str) -> float:
 
 def create(arguments: argparse.Namespace) -> int:
     """Give a grant; the token goes to standard output alone, for a pipe."""
+    user = _user_of(arguments)
     body = {
-        "user": arguments.user,
+        "user": user,
         "roles": sorted(set(arguments.role)),
         "rooms": arguments.room or ["*"],
         "ttl_seconds": decode_ttl(arguments.ttl),
@@ -39,23 +40,31 @@ def create(arguments: argparse.Namespace) -> int:
         return 0
     until = datetime.fromtimestamp(grant["expires_at"], UTC)
     complain(
-        f"{grant['id']} for {arguments.user} until {until:%Y-%m-%d %H:%M} UTC. "
+        f"{grant['id']} for {user} until {until:%Y-%m-%d %H:%M} UTC. "
         "The token is shown this once:"
     )
     say(grant["token"])
     return 0
 
 
+def _user_of(arguments: argparse.Namespace) -> str:
+    given = {name for name in (arguments.name, arguments.user) if name}
+    if len(given) != 1:
+        raise UsageError("say whom it is for, once: --user NAME")
+    return str(given.pop())
+
+
 def list_(arguments: argparse.Namespace) -> int:
-    """List live grants."""
-    grants = api_of(arguments).request("GET", "/api/grants")["grants"]
+    """List live grants, or all there ever were."""
+    path = "/api/grants?all=1" if arguments.all else "/api/grants"
+    grants = api_of(arguments).request("GET", path)["grants"]
     if arguments.json:
         say_json(grants)
         return 0
     for grant in grants:
         until = datetime.fromtimestamp(grant["expires_at"], UTC)
         grant["until"] = f"{until:%Y-%m-%d %H:%M} UTC"
-    say_table(grants, ("id", "user", "roles", "rooms", "until", "created_by"))
+    say_table(grants, ("id", "user", "roles", "rooms", "status", "until", "created_by"))
     return 0
 
 

@@ -250,10 +250,13 @@ def _add_grant(tree: Tree) -> None:
     creating = tree.add(
         "create",
         "Give a user roles for a time; prints the token this once.",
-        "vibehq grant create ana --role operator --room 'terminal/*' --ttl 1h",
+        "vibehq grant create --user bob --role approver --room 'hil/*' --ttl 8h",
         ("grant", "create"),
     )
-    creating.add_argument("user", help="whom it is for; a worker's id for a worker")
+    creating.add_argument("name", nargs="?", metavar="NAME", help="the same as --user")
+    creating.add_argument(
+        "--user", metavar="NAME", help="whom it is for; a worker's id for a worker"
+    )
     creating.add_argument("--role", action="append", choices=ROLES, required=True)
     creating.add_argument(
         "--room", action="append", metavar="PATTERN", help="default *"
@@ -262,6 +265,9 @@ def _add_grant(tree: Tree) -> None:
     _add_remote(creating)
     listing = tree.add(
         "list", "List live grants.", "vibehq grant ls", ("grant", "list_"), ["ls"]
+    )
+    listing.add_argument(
+        "--all", action="store_true", help="those revoked and run out, too"
     )
     _add_remote(listing)
     revoking = tree.add(

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from vibehq_nb.core.errors import NotStoredError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.roles import NOTEBOOK, PERSON, Role
 from vibehq_server.auth.limits import FailureLimit
+from vibehq_server.auth.records import Grant
 from vibehq_server.auth.store import AuthStore
 from vibehq_server.auth.tickets import MAX_PER_SESSION, MAX_TICKETS, Tickets
 from vibehq_server.identity import Identity
@@ -16,6 +18,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def give(store: AuthStore, user: str, *roles: Role) -> tuple[str, Grant]:
+    token, grant = store.draft_grant(user, roles, ["*"], 60, "admin")
+    store.add_grant(grant)
+    return token, grant
 
 
 ANA = Identity("ana", "person", PERSON, "s-1")
@@ -59,8 +67,8 @@ def test_a_disk_that_takes_no_write_signs_nobody_out(
 def test_a_session_ends_with_the_grant_it_came_from() -> None:
     clock = Clock()
     store = AuthStore(None, clock)
-    _, grant = store.create_grant("bob", NOTEBOOK, ["*"], 60, "admin")
-    cookie = store.create_session("bob", NOTEBOOK, ["*"], grant.id)
+    _, grant = give(store, "bob", *NOTEBOOK)
+    cookie = store.create_session("bob", NOTEBOOK, ["*"], grant)
     assert store.find_session(cookie) is not None
     clock.now += 60
     assert store.find_session(cookie) is None
@@ -69,9 +77,10 @@ def test_a_session_ends_with_the_grant_it_came_from() -> None:
 
 def test_what_was_revoked_stays_revoked_after_a_restart(tmp_path: Path) -> None:
     store = AuthStore(tmp_path / "auth.sqlite3")
-    token, grant = store.create_grant("bob", {Role.APPROVER}, ["hil/*"], 60, "admin")
-    kept, _ = store.create_grant("eve", {Role.VIEWER}, ["*"], 60, "admin")
+    token, grant = give(store, "bob", Role.APPROVER)
+    kept, _ = give(store, "eve", Role.VIEWER)
     store.revoke_grant(grant.id)
+    store.save_revocation(grant.id)
     store.close()
     again = AuthStore(tmp_path / "auth.sqlite3")
     found = again.find_grant(kept)
@@ -80,6 +89,54 @@ def test_what_was_revoked_stays_revoked_after_a_restart(tmp_path: Path) -> None:
     assert found.identity("service").roles == {Role.VIEWER}
     assert again.approvers() == frozenset()
     again.close()
+
+
+def test_a_revocation_holds_at_once_and_can_be_repeated_until_the_disk_takes_it(
+    tmp_path: Path,
+) -> None:
+    store = AuthStore(tmp_path / "auth.sqlite3")
+    token, grant = give(store, "bob", Role.VIEWER)
+    cookie = store.create_session("bob", {Role.VIEWER}, ["*"], grant)
+    shown = grant.identity("service")
+    store._database.execute("PRAGMA query_only=1")
+
+    ended = store.revoke_grant(grant.id)
+    with pytest.raises(NotStoredError):
+        store.save_revocation(grant.id)
+
+    assert shown.has_ended(store.clock())
+    assert store.find_grant(token) is None
+    assert store.find_session(cookie) is None
+    assert store.revoke_grant(grant.id) == ended
+    store._database.execute("PRAGMA query_only=0")
+    store.save_revocation(grant.id)
+    store.confirm_revocation(grant.id)
+    assert store.revoke_grant(grant.id) is None
+    assert [g.status(0.0) for g in store.grants(with_ended=True)] == ["revoked"]
+    assert store.grants() == []
+    store.close()
+
+
+def test_what_came_of_a_session_lives_as_long_as_it_is_used() -> None:
+    clock = Clock()
+    store = AuthStore(None, clock)
+    cookie = store.create_session("ana", PERSON)
+    found = store.find_session(cookie)
+    assert found is not None
+    socket = found.identity()
+    clock.now += 7 * 3600
+    store.find_session(cookie)
+    clock.now += 7 * 3600
+    assert not socket.has_ended(clock.now)
+    clock.now += 3600
+    assert socket.has_ended(clock.now)
+
+    again = store.create_session("ana", PERSON)
+    found = store.find_session(again)
+    assert found is not None
+    store.end_session(again)
+    assert found.identity().has_ended(clock.now)
+    store.close()
 
 
 def test_a_ticket_is_burnt_by_its_first_use_even_for_another_room() -> None:

@@ -73,6 +73,7 @@ UPSTREAM: dict[str, tuple[type[Message], ...]] = {
     "ops": (Subscribe, Emit),
     "hil": (AskApproval, Decide, CancelApproval),
     "lobby": (),
+    "grants": (),
 }
 """What people and notebooks may send, by party."""
 
@@ -99,6 +100,7 @@ FROM_WORKER: dict[str, tuple[type[Message], ...]] = {
     "ops": (Subscribe, Emit),
     "hil": (AskApproval, CancelApproval),
     "lobby": (),
+    "grants": (),
 }
 """What workers may send, by party."""
 
@@ -166,6 +168,7 @@ DOWNSTREAM: dict[str, tuple[type[Message], ...]] = {
         TaskState,
     ),
     "lobby": (Connected, StateSnapshot, Tick, Error, Presence),
+    "grants": (Connected, Gap, StateSnapshot, Tick, Error, Event),
 }
 """What people and notebooks are sent, by party."""
 
