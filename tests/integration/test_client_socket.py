@@ -1,4 +1,4 @@
-"""The client's socket against a real WebSocket server on this machine."""
+"""What the facade makes of a socket, against a real WebSocket server."""
 
 import asyncio
 import http
@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from vibehq_nb.client.errors import RefusedError
 from vibehq_nb.client.event_room import EventRoom
 from vibehq_nb.client.http import Server
-from vibehq_nb.client.socket import QUEUE_BYTES, PartySocket
+from vibehq_nb.client.room_link import RoomLink
 from vibehq_nb.core.messages import Event, StateSnapshot
 
 DEADLINE = 10.0
@@ -87,10 +86,10 @@ async def running(rooms: Rooms) -> AsyncIterator[Rooms]:
         yield rooms
 
 
-def socket_to(rooms: Rooms, heard: Heard, **options: object) -> PartySocket:
+def socket_to(rooms: Rooms, heard: Heard, **options: object) -> RoomLink:
     server = Server(rooms.url, "secret", "Bearer")
     options.setdefault("min_delay", 0.02)
-    return PartySocket(server, "terminal", "web-1:two", heard, **options)  # type: ignore[arg-type]
+    return RoomLink(server, "terminal", "web-1:two", heard, **options)  # type: ignore[arg-type]
 
 
 async def test_the_token_travels_in_a_header_and_never_in_the_url() -> None:
@@ -139,7 +138,7 @@ async def test_it_comes_back_with_its_id_and_asks_for_the_query_each_time() -> N
         ids = {rooms.query(index)["_pk"] for index in range(3)}
         offsets = [rooms.query(index)["offset"] for index in range(3)]
 
-    assert ids == {socket.connection_id}
+    assert ids == {socket.socket.id}
     assert offsets == ["0", "1", "2"]
     assert heard.opens[0] == 0.0
     assert heard.opens[1] > 0.0
@@ -240,41 +239,21 @@ async def test_nothing_is_sent_or_kept_while_the_link_is_down() -> None:
     assert rooms.received == []
 
 
-async def test_a_full_queue_refuses_the_frame() -> None:
+async def test_a_close_that_meets_the_end_of_the_link_closes_for_good() -> None:
     heard = Heard()
-    async with running(Rooms()) as rooms, socket_to(rooms, heard) as socket:
-        await heard.until(lambda h: bool(h.opens))
-
-        assert socket.send(bytes(QUEUE_BYTES)) is True
-        assert socket.send(b"x") is False
-
-
-async def test_a_close_that_meets_the_end_of_the_link_closes_for_good(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    heard = Heard()
-    async with running(Rooms()) as rooms:
-        socket = socket_to(rooms, heard)
+    rooms = Rooms()
+    rooms.script = lambda link: link.close(1012, "restart")
+    async with running(rooms):
+        link = socket_to(rooms, heard)
         closing: list[asyncio.Task[None]] = []
-        judge = socket._judge
-
-        def close_now(link: ClientConnection) -> RefusedError | None:
-            closing.append(asyncio.ensure_future(socket.close()))
-            return judge(link)
-
-        monkeypatch.setattr(socket, "_judge", close_now)
-        rooms.script = lambda link: link.close(1012, "restart")
-        await socket.__aenter__()
-        task = socket._task
-        assert task is not None
+        heard.lost = lambda: closing.append(asyncio.ensure_future(link.close()))  # type: ignore[method-assign]
+        await link.__aenter__()
         await heard.until(lambda _h: bool(closing))
         async with asyncio.timeout(DEADLINE):
             await closing[0]
 
-    assert task.cancelled()
-    assert not socket.is_open
+    assert not link.is_open
     assert len(rooms.requests) == 1
-    assert heard.losses == 0
 
 
 async def test_whoever_closes_can_be_cancelled_himself() -> None:
@@ -291,21 +270,20 @@ async def test_whoever_closes_can_be_cancelled_himself() -> None:
         return {}
 
     async with running(Rooms()) as rooms:
-        socket = socket_to(rooms, heard, query=query)
-        await socket.__aenter__()
-        task = socket._task
-        assert task is not None
+        link = socket_to(rooms, heard, query=query)
+        await link.__aenter__()
         async with asyncio.timeout(DEADLINE):
             await is_dialling.wait()
-            closing = asyncio.ensure_future(socket.close())
+            closing = asyncio.ensure_future(link.close())
             await is_held.wait()
         closing.cancel()
         await asyncio.wait([closing], timeout=DEADLINE)
         may_end.set()
-        await asyncio.wait([task], timeout=DEADLINE)
+        async with asyncio.timeout(DEADLINE):
+            await link.close()
 
     assert closing.cancelled()
-    assert task.cancelled()
+    assert rooms.requests == []
 
 
 async def test_a_receivers_mistake_does_not_cost_the_link(
@@ -323,7 +301,7 @@ async def test_a_receivers_mistake_does_not_cost_the_link(
         await heard.until(lambda h: "after" in h.frames)
 
     assert heard.losses == 0
-    assert "a frame was not taken" in caplog.text
+    assert "a callback failed" in caplog.text
 
 
 CONNECTED = (

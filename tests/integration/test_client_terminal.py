@@ -195,10 +195,12 @@ def test_interrupting_the_cell_interrupts_the_command(term: Terminal) -> None:
 def test_a_link_that_breaks_meanwhile_costs_nothing(term: Terminal) -> None:
     term.run("true")
     session = loop.run(term._terminal.attach())
-    session._socket._min_delay = 0.05
+    socket = session._socket.socket
+    socket._backoff.minimum = 0.05
 
     def cut() -> None:
-        loop.shared().loop.call_soon_threadsafe(session._socket.reconnect)
+        if socket._link is not None:
+            loop.shared().loop.call_soon_threadsafe(socket._link.abort)
 
     timers = [threading.Timer(0.3 * number, cut) for number in (1, 2, 3)]
     for timer in timers:

@@ -16,7 +16,7 @@ from vibehq_nb import __version__
 from vibehq_nb.client.discovery import find_server, install_command
 from vibehq_nb.client.errors import ApiError, NoServerError, RefusedError
 from vibehq_nb.client.http import HttpApi, Server
-from vibehq_nb.client.socket import PartySocket
+from vibehq_nb.client.room_link import RoomLink
 from vibehq_nb.core.errors import UsageError, VibeError
 from vibehq_nb.core.messages import PROTOCOL
 
@@ -273,7 +273,7 @@ async def check_socket(server: Server) -> Check:
     probe = _Probe()
     try:
         async with (
-            PartySocket(server, "lobby", "main", probe, min_delay=0.5),
+            RoomLink(server, "lobby", "main", probe, min_delay=0.5),
             asyncio.timeout(SOCKET_SECONDS),
         ):
             refusal = await probe.answer

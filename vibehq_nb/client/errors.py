@@ -4,7 +4,12 @@ What can go wrong in a notebook, each with a text that says what to do next.
     VibeError
     ├── NoServerError         (a UsageError) connect() found no server
     ├── ApiError              the server refused a request
-    ├── RefusedError          the server refused a socket for good
+    ├── SocketError
+    │   ├── ConnectError      one try to connect failed
+    │   ├── RefusedError      the server refused a socket for good
+    │   ├── GaveUpError       max_retries tries failed
+    │   ├── QueueFullError    a message was not taken
+    │   └── UnacceptedError   the socket ended before the room accepted a message
     ├── TerminalError
     │   ├── CommandFailedError    exit code other than 0, or unknown
     │   ├── CommandTimeoutError   (a TimeoutError) the command was interrupted
@@ -47,7 +52,43 @@ class ApiError(VibeError):
         self.status, self.code, self.message = status, code, message
 
 
-class RefusedError(VibeError):
+class SocketError(VibeError):
+    """Something about one socket."""
+
+
+class ConnectError(SocketError):
+    """
+    One try to connect failed.
+
+    Attributes:
+        status: The HTTP status of a refused handshake; 0 when there was none.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        """Keep the status beside the sentence."""
+        super().__init__(text)
+        self.status = status
+
+
+class GaveUpError(SocketError):
+    """No further try is made: as many as ``max_retries`` failed."""
+
+    def __init__(self, tries: int) -> None:
+        """Say how often it was tried."""
+        times = "once" if tries == 1 else f"{tries} times"
+        super().__init__(f"Tried {times} to connect, then gave up. Call reconnect().")
+        self.tries = tries
+
+
+class QueueFullError(SocketError):
+    """A message was not taken: as much as may wait is waiting already."""
+
+
+class UnacceptedError(SocketError):
+    """The socket ended before the room said whether it accepted a message."""
+
+
+class RefusedError(SocketError):
     """
     The server closed or refused a socket and does not want it back.
 
@@ -185,17 +226,22 @@ __all__ = [
     "ApiError",
     "CommandFailedError",
     "CommandTimeoutError",
+    "ConnectError",
     "DecisionError",
     "ExpiredError",
     "FrozenError",
+    "GaveUpError",
     "NoServerError",
     "NotWriterError",
+    "QueueFullError",
     "RefusedError",
     "RejectedError",
     "ScanFailedError",
+    "SocketError",
     "TerminalBusyError",
     "TerminalEndedError",
     "TerminalError",
+    "UnacceptedError",
     "UsageError",
     "VibeError",
     "WithdrawnError",

@@ -7,7 +7,7 @@ from typing import Self
 from vibehq_nb.client.errors import RefusedError
 from vibehq_nb.client.http import Server
 from vibehq_nb.client.replica import EventReplica
-from vibehq_nb.client.socket import PartySocket, Query
+from vibehq_nb.client.room_link import RoomLink
 from vibehq_nb.core.codec import Decoder
 from vibehq_nb.core.errors import DecodeError, VibeError
 from vibehq_nb.core.messages import DOWNSTREAM, Message
@@ -35,7 +35,7 @@ class EventRoom:
         self.replica = EventReplica()
         self._decoder = Decoder(DOWNSTREAM[party])
         self._messages: asyncio.Queue[Message | VibeError] = asyncio.Queue()
-        self._socket = PartySocket(
+        self._socket = RoomLink(
             server, party, room, self, query=self._position, min_delay=min_delay
         )
 
@@ -61,7 +61,7 @@ class EventRoom:
                 raise message
             yield message
 
-    def _position(self) -> Query:
+    def _position(self) -> dict[str, str]:
         position = self.replica.position
         if position is None:
             return {}

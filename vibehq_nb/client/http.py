@@ -75,11 +75,11 @@ def normal_url(text: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
+class NoRedirect(urllib.request.HTTPRedirectHandler):
     """Hands a redirect back as the error it is, so that no token follows it."""
 
     def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
-        return None
+        """Follow none."""
 
 
 class HttpApi:
@@ -90,7 +90,7 @@ class HttpApi:
         self.server = server
         proxies: dict[str, str] | None = {} if server.is_loopback else None
         self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler(proxies), _NoRedirect()
+            urllib.request.ProxyHandler(proxies), NoRedirect()
         )
 
     def request(

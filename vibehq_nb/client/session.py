@@ -19,9 +19,9 @@ from vibehq_nb.client.replica import (
     TerminalEvent,
     TerminalReplica,
 )
+from vibehq_nb.client.room_link import RoomLink
 from vibehq_nb.client.screen import Screen, make_screen
 from vibehq_nb.client.shell import ShellState
-from vibehq_nb.client.socket import PartySocket, Query
 from vibehq_nb.core.codec import Decoder, encode
 from vibehq_nb.core.errors import DecodeError, DeniedError, VibeError
 from vibehq_nb.core.ids import Position
@@ -72,7 +72,7 @@ class TerminalSession:
         self.screen: Screen | None = None
         self.failure: VibeError | None = None
         self._decoder = Decoder(DOWNSTREAM["terminal"])
-        self._socket = PartySocket(
+        self._socket = RoomLink(
             server,
             "terminal",
             terminal,
@@ -205,7 +205,7 @@ class TerminalSession:
         """Give the input lease back, so that others may type at once."""
         self._socket.send(encode(TakeWriter(action="give")).decode())
 
-    def _position(self) -> Query:
+    def _position(self) -> dict[str, str]:
         position = self.replica.position
         if position is None:
             return {}
