@@ -86,7 +86,7 @@ class EventRoom:
     def _start_over(self) -> None:
         while not self._messages.empty():
             self._messages.get_nowait()
-        self.replica.position = None
+        self.replica.forget()
         self._socket.reconnect()
 
     def lost(self) -> None:

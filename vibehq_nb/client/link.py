@@ -13,11 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidStatus,
-    WebSocketException,
-)
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
@@ -177,7 +173,7 @@ async def dial(
     except OSError as error:
         cause = error.strerror or type(error).__name__
         raise ConnectError(f"{where} cannot be reached: {cause}.") from None
-    except (WebSocketException, ValueError) as error:
+    except Exception as error:  # the library's many, a proxy's, a missing package
         cause = type(error).__name__
         raise ConnectError(f"{where} opened no WebSocket: {cause}.") from None
     return Link(connection)

@@ -9,11 +9,16 @@ not want the socket back.
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
-from vibehq_nb.client.errors import ConnectError, GaveUpError, QueueFullError
+from vibehq_nb.client.errors import (
+    ConnectError,
+    GaveUpError,
+    QueueFullError,
+    SocketError,
+)
 from vibehq_nb.client.link import (
     NO_CODE,
     CloseEvent,
@@ -22,18 +27,17 @@ from vibehq_nb.client.link import (
     check_close,
     dial,
 )
+from vibehq_nb.client.owned_tasks import OwnedTasks
 from vibehq_nb.client.socket_events import Teller
 from vibehq_nb.client.socket_options import (
     Provider,
     Settings,
     SocketOptions,
-    provided,
+    asked,
 )
 from vibehq_nb.client.socket_queues import Frames, Inbox, size_bytes
 from vibehq_nb.core.backoff import Backoff
 from vibehq_nb.core.errors import UsageError
-
-PROVIDER_SECONDS = 30.0
 
 
 class ReconnectingWebSocket:
@@ -59,7 +63,7 @@ class ReconnectingWebSocket:
         self._use(Settings(**options))
         self._link: Link | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()  # the runner, links that close
+        self._tasks = OwnedTasks(self._broke)  # the runner, and links that close
         self._is_dialling = False
         self._is_new = not self._settings.start_closed
         self._inbox = Inbox()
@@ -179,13 +183,11 @@ class ReconnectingWebSocket:
         if self._runner is None:  # on_close may have done the same
             self._backoff.reset()
             self._inbox.begin()
-            self._runner = self._own(self._run())
+            self._runner = self._tasks.start(self._run())
 
     async def wait_closed(self) -> None:
         """Wait until nothing of a closed socket runs any more: about two seconds."""
-        if self._tasks:
-            # Not awaited themselves: their cancellation would look like the caller's.
-            await asyncio.wait(self._tasks)
+        await self._tasks.wait()
 
     # What a subclass adds
 
@@ -203,11 +205,9 @@ class ReconnectingWebSocket:
 
     # The one task
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _broke(self, error: BaseException) -> None:
+        self._teller.broke(error)
+        self._end(SocketError("The socket broke; the log says where."))
 
     async def _run(self) -> None:
         me = asyncio.current_task()
@@ -228,10 +228,7 @@ class ReconnectingWebSocket:
     async def _dial(self) -> Link | None:
         me, settings = asyncio.current_task(), self._settings
         try:
-            async with asyncio.timeout(PROVIDER_SECONDS):
-                url = await provided(self._url)
-                headers = await provided(settings.headers)
-                protocols = await provided(settings.protocols) or ()
+            url, headers, protocols = await asked(self._url, settings)
         except Exception as error:
             self._teller.log("a provider failed (%s)", type(error).__name__)
             self._teller.failed(error)
@@ -239,9 +236,8 @@ class ReconnectingWebSocket:
         if self._runner is not me:
             return None
         self._is_new, self._is_dialling = False, True
-        offered = [protocols] if isinstance(protocols, str) else protocols
         try:
-            return await dial(url, headers, offered, settings.connection_timeout)
+            return await dial(url, headers, protocols, settings.connection_timeout)
         except ConnectError as error:
             if self._runner is me:
                 lost = CloseEvent(NO_CODE, str(error), status=error.status)
@@ -309,6 +305,6 @@ class ReconnectingWebSocket:
         if runner is not None:
             runner.cancel()
         if link is not None:
-            self._own(link.close(event.code, event.reason))
+            self._tasks.start(link.close(event.code, event.reason))
         if was_there:
             self._teller.closed(event)

@@ -12,12 +12,52 @@ from vibehq_nb.core.messages import (
     Message,
     StateSnapshot,
     TerminalSnapshot,
-    Tick,
     Writer,
+    type_of,
 )
 
 HOLD_SECONDS = 5.0
 """Keys typed while disconnected are sent only if the link is back within this."""
+
+
+class Progress:
+    """
+    The position in an event room, moved by what the room says.
+
+    Attributes:
+        position: How much is held; None before the first snapshot is here whole.
+    """
+
+    def __init__(self, position: Position | None = None) -> None:
+        """Begin at *position*, or with nothing seen."""
+        self.position = position
+
+    def take(
+        self, kind: str, offset: int = 0, epoch: str = "", resume: str = ""
+    ) -> bool:
+        """Take a message of type *kind*; False if it is an entry already seen."""
+        match kind:
+            case "connected" if resume in ("fresh", "reset"):
+                self.position = None
+            case "snapshot":
+                self.position = Position(epoch, offset)
+            case "tick":
+                self._advance(offset)
+            case _ if offset and kind not in _LIVE:
+                return self._advance(offset)
+        return True
+
+    def _advance(self, offset: int) -> bool:
+        if self.position is None:
+            return True
+        is_new = offset > self.position.offset
+        if is_new:
+            self.position = self.position._replace(offset=offset)
+        return is_new
+
+
+_LIVE = frozenset({"connected", "accepted", "ack", "input-ack"})
+"""Carry an offset of something else than the entry they are not."""
 
 
 class EventReplica:
@@ -29,42 +69,32 @@ class EventReplica:
 
     def __init__(self) -> None:
         """Begin with nothing seen."""
-        self.position: Position | None = None
+        self.progress = Progress()
         self.connected: Connected | None = None
         self.state: dict[str, object] = {}
 
+    @property
+    def position(self) -> Position | None:
+        """How much is held; None if nothing is."""
+        return self.progress.position
+
+    def forget(self) -> None:
+        """Hold nothing: the next link begins with the whole state."""
+        self.progress.position = None
+
     def receive(self, message: Message) -> Message | None:
         """Take *message* and return it, or None if it is an entry already seen."""
+        epoch = resume = ""
         match message:
             case Connected():
                 self.connected = message
-                if message.resume in ("fresh", "reset"):
-                    self.position = None  # until the snapshot is here whole
-            case StateSnapshot(epoch=epoch, offset=offset, state=state):
-                self.position = Position(epoch, offset)
-                self.state = state
-            case Tick(offset=offset):
-                self._advance(offset)
-            case _:
-                return message if self._is_new(message) else None
-        return message
-
-    def _is_new(self, message: Message) -> bool:
+                resume = message.resume
+            case StateSnapshot():
+                self.state = message.state
+                epoch = message.epoch
         offset = getattr(message, "offset", 0)
-        if not offset or self.position is None or message.__class__.__name__ in _LIVE:
-            return True
-        if offset <= self.position.offset:
-            return False
-        self._advance(offset)
-        return True
-
-    def _advance(self, offset: int) -> None:
-        if self.position is not None and offset > self.position.offset:
-            self.position = self.position._replace(offset=offset)
-
-
-_LIVE = frozenset({"Accepted", "Ack", "InputAck"})
-"""Carry an offset of something else than the entry they are not."""
+        is_new = self.progress.take(type_of(message), offset, epoch, resume)
+        return message if is_new else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class Teller:
             logger.warning("%s: %s", self.name, error)
         self.tell(self._settings.on_error, error)
 
+    def broke(self, error: BaseException) -> None:
+        """Log a mistake of the socket itself, with its trace."""
+        logger.error("%s: the socket broke", self.name, exc_info=error)
+
     def log(self, text: str, *values: object) -> None:
         """Log a step: at DEBUG, or at INFO if ``debug`` is on."""
         level = logging.INFO if self._settings.debug else logging.DEBUG

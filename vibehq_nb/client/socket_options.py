@@ -1,5 +1,6 @@
 """What a socket is told when it is made: partysocket's options in snake case."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from vibehq_nb.client.link import CloseEvent
 from vibehq_nb.core.backoff import GROW_FACTOR, MAX_DELAY, MIN_DELAY, MIN_UPTIME
 from vibehq_nb.core.errors import UsageError
 from vibehq_nb.core.party_url import Query
+
+PROVIDER_SECONDS = 30.0
 
 T = TypeVar("T")
 Provider = Callable[[], T | Awaitable[T]]
@@ -122,6 +125,23 @@ def address_options(options: PartyOptions) -> dict[str, Any]:
 def _only(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     names = kind.__annotations__.keys()
     return {name: value for name, value in options.items() if name in names}
+
+
+async def asked(
+    url: str | Provider[str], settings: Settings
+) -> tuple[str, Headers, Sequence[str]]:
+    """
+    Return the address, headers and subprotocols of the next try.
+
+    Raises:
+        TimeoutError: If their providers take longer than thirty seconds together.
+        Exception: What a provider raises.
+    """
+    async with asyncio.timeout(PROVIDER_SECONDS):
+        address = await provided(url)
+        headers = await provided(settings.headers)
+        protocols = await provided(settings.protocols) or ()
+    return address, headers, [protocols] if isinstance(protocols, str) else protocols
 
 
 async def provided(source: T | Provider[T]) -> T:
