@@ -1,0 +1,234 @@
+"""
+Clients that keep every frame they are sent, and the judge of such a history.
+
+The clients decide by the pure replicas of :mod:`vibehq_nb.client.replica`; the judge
+does not use those: it reads the raw frames and compares them with the log itself.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from vibehq_nb.client.replica import EventReplica, TerminalReplica
+from vibehq_nb.core.codec import Decoder
+from vibehq_nb.core.ids import Position
+from vibehq_nb.core.messages import DOWNSTREAM
+
+GONE = (OSError, ConnectionClosed, InvalidHandshake, EOFError, TimeoutError)
+PAUSE_SECONDS = 0.02
+"""Between two tries; there is no crowd here that jitter would spread."""
+
+Json = dict[str, Any]
+
+
+async def dial(
+    port: int,
+    room: str,
+    headers: Mapping[str, str],
+    position: Position | None = None,
+    **query: str,
+) -> ClientConnection:
+    """Open a socket to ``party/room`` on *port* of this host."""
+    if position is not None:
+        query |= {"epoch": position.epoch, "offset": str(position.offset)}
+    pairs = "&".join(f"{name}={value}" for name, value in query.items())
+    return await connect(
+        f"ws://127.0.0.1:{port}/parties/{room}?{pairs}",
+        additional_headers=dict(headers),
+        compression=None,
+        max_size=None,
+        open_timeout=5,
+        close_timeout=1,
+        ping_interval=None,
+    )
+
+
+class Follower:
+    """
+    Reads one room for as long as its task runs, however often the link breaks.
+
+    Attributes:
+        history: What happened, in order: ``("dial", position)``, then each frame.
+    """
+
+    replica: EventReplica | TerminalReplica
+
+    def __init__(
+        self,
+        port: int,
+        room: str,
+        headers: Mapping[str, str],
+        replica: EventReplica | TerminalReplica,
+        on_open: Callable[[ClientConnection], Any] | None = None,
+    ) -> None:
+        self.replica = replica
+        self.history: list[tuple[str, Any]] = []
+        self.answers: list[tuple[str, str]] = []
+        self._address = (port, room, headers)
+        self._decoder = Decoder(DOWNSTREAM[room.partition("/")[0]])
+        self._on_open = on_open
+
+    async def run(self) -> None:
+        """Dial, read, and again; until cancelled."""
+        while True:
+            with suppress(*GONE):
+                await self._follow()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _follow(self) -> None:
+        port, room, headers = self._address
+        position = self.replica.position
+        async with await dial(port, room, headers, position) as socket:
+            self.history.append(("dial", position))
+            if self._on_open is not None:
+                await self._on_open(socket)
+            async for frame in socket:
+                self._take(frame)
+
+    def _take(self, frame: str | bytes) -> None:
+        if isinstance(frame, bytes):
+            self.history.append(("bytes", frame))
+            assert isinstance(self.replica, TerminalReplica)
+            self.replica.receive(frame)
+            return
+        plain: Json = json.loads(frame)
+        self.history.append((plain["type"], plain))
+        if plain["type"] == "connected":
+            self.answers.append((plain["resume"], plain["reason"]))
+        self.replica.receive(self._decoder.decode(frame))
+
+    @property
+    def offset(self) -> int:
+        """How far it is."""
+        return self.replica.position.offset if self.replica.position else 0
+
+
+class Broken(AssertionError):
+    """A history that breaks a promise."""
+
+
+def judge_entries(
+    history: list[tuple[str, Any]],
+    epoch: str,
+    log: Mapping[int, Json],
+    wants: Callable[[Json], bool] = lambda _: True,
+) -> int:
+    """
+    Check that a history is a contiguous run of the one log, or that breaks were told.
+
+    Args:
+        history: Of one :class:`Follower` of an event room.
+        epoch: The log's.
+        log: What readers are sent, by offset.
+        wants: Which entries the client's filter lets pass; more may come before the
+            server has the filter, never fewer.
+
+    Returns:
+        How far the client was served.
+    """
+    at, told = 0, False
+    given: Position | None = None
+    for kind, frame in history:
+        match kind:
+            case "dial":
+                given, told = frame, False
+                _expect(
+                    given is None or given.offset == at,
+                    "a client resumes from what it was served",
+                )
+            case "connected":
+                told = _judge_connected(frame, given, epoch)
+            case "gap":
+                _expect(frame["from"] == at, "a gap begins where the client is")
+            case "snapshot":
+                _expect(told, "a snapshot comes where the answer announced it")
+                _expect(frame["epoch"] == epoch, "a snapshot is of this log")
+                at, told = frame["offset"], False
+            case "tick":
+                _expect(not told, "what was announced comes before the tick")
+                _expect(not _missing(log, at, frame["offset"], wants), "tick is true")
+                at = max(at, frame["offset"])
+            case _ if frame.get("offset") and kind != "accepted":
+                offset = frame["offset"]
+                _expect(offset > at, f"entry {offset} comes once, and in order")
+                _expect(
+                    not _missing(log, at, offset - 1, wants), f"no hole before {offset}"
+                )
+                _expect(log.get(offset) == frame, f"entry {offset} is as stored")
+                at = offset
+    return at
+
+
+def _judge_connected(frame: Json, given: Position | None, epoch: str) -> bool:
+    resume = frame["resume"]
+    if given is None:
+        _expect(resume == "fresh", "without a position the answer is fresh")
+    elif given.epoch == epoch and given.offset <= frame["offset"]:
+        _expect(resume in ("resumed", "snapshot"), "what is kept is resumed")
+    else:
+        _expect(resume == "reset", "another log is a reset")
+    return resume != "resumed"
+
+
+def _missing(log: Mapping[int, Json], after: int, to: int, wants: Any) -> list[int]:
+    return [o for o in range(after + 1, to + 1) if o in log and wants(log[o])]
+
+
+def judge_bytes(
+    history: list[tuple[str, Any]], epoch: str, data: Callable[[int, int], bytes]
+) -> tuple[int, int]:
+    """
+    Check that every byte came once and in order, or was declared missing.
+
+    Args:
+        history: Of one :class:`Follower` of a terminal.
+        epoch: The terminal's.
+        data: The true bytes of a range.
+
+    Returns:
+        The offset the client reached, and how many bytes were declared missing.
+    """
+    at = missing = due = lost = 0
+    resume = ""
+    declared: tuple[int, int] | None = None
+    for kind, frame in history:
+        match kind:
+            case "dial":
+                at, due, resume, declared = frame.offset if frame else 0, 0, "", None
+            case "connected":
+                resume = frame["resume"]
+                if resume != "waiting":
+                    _expect(frame["epoch"] == epoch, "it is this terminal")
+            case "gap":
+                _expect(frame["from"] == at, "a gap begins where the client is")
+                _expect(frame["to"] >= at, "a gap does not go back")
+                resume, declared = "snapshot", (at, frame["to"])
+            case "snapshot":
+                _expect(
+                    resume in ("fresh", "reset")
+                    or (resume == "snapshot" and declared == (at, frame["offset"])),
+                    "a snapshot is announced, and its gap told",
+                )
+                lost = frame["offset"] - at if resume == "snapshot" else 0
+                at, due, resume = frame["offset"], frame["bytes"], "resumed"
+                declared = None
+            case "bytes":
+                _expect(resume == "resumed", "what was announced comes first")
+                rest, due = frame[due:], max(0, due - len(frame))
+                if not due:
+                    missing, lost = missing + lost, 0
+                _expect(rest == data(at, at + len(rest)), f"the bytes after {at}")
+                at += len(rest)
+            case "tick":
+                _expect(frame["offset"] <= at, "tick is true")
+    return at, missing
+
+
+def _expect(holds: bool, claim: str) -> None:
+    if not holds:
+        raise Broken(f"does not hold: {claim}")

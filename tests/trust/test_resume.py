@@ -1,0 +1,112 @@
+"""Links are cut anywhere and servers killed: nothing is skipped in silence."""
+
+import asyncio
+import hashlib
+import json
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.rounds import rounds, seeded
+from tests.trust.fault_proxy import Fault, FaultProxy
+from tests.trust.followers import Broken, Follower, judge_bytes, judge_entries
+from tests.trust.senders import Sender, judge_senders
+from tests.trust.server_process import ServerProcess, bodies, read_log, served, until
+from vibehq_nb.client.replica import EventReplica, TerminalReplica
+
+CUTS_PER_KILL = 15
+NO_EVENTS = {"types": ["scan-start", "scan-failed"]}
+
+
+class Cutter:
+    """Gives each link a random end, until there were enough of them."""
+
+    def __init__(self, randomness: random.Random, cuts: int, most_bytes: int) -> None:
+        self.cuts = 0
+        self._random, self._most, self._left = randomness, most_bytes, cuts
+
+    @property
+    def is_done(self) -> bool:
+        return self._left <= 0
+
+    def plan(self) -> Fault:
+        if self._left <= 0:
+            return Fault()
+        self._left -= 1
+        self.cuts += 1
+        at = self._random.randrange(self._most)
+        where = self._random.random()
+        if where < 0.1:
+            return Fault(cut_up=self._random.randrange(1500))
+        if where < 0.3:  # while the client is being answered
+            return Fault(cut_down=at % 2000)
+        return Fault(cut_down=at)
+
+
+async def kill_at_times(server: ServerProcess, cutter: Cutter) -> None:
+    """Kill and restart the server after each so many cuts, until there are no more."""
+    due = CUTS_PER_KILL
+    while not cutter.is_done:
+        if cutter.cuts >= due:
+            due += CUTS_PER_KILL
+            await server.restart()
+        await asyncio.sleep(0.01)
+
+
+def subscribing(filters: dict):
+    async def subscribe(socket) -> None:
+        await socket.send(json.dumps({"type": "subscribe", "filters": filters}))
+
+    return subscribe
+
+
+@asynccontextmanager
+async def running(clients: Iterable[Follower | Sender]) -> AsyncIterator[None]:
+    """Let clients run beside the block; a failure of one fails the block."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(client.run()) for client in clients]
+            yield
+            for task in tasks:
+                task.cancel()
+    except* Broken as broken:
+        raise broken.exceptions[0] from None
+
+
+@pytest.mark.timeout(1200)
+async def test_entries_are_one_contiguous_run_however_often_links_and_server_die(
+    tmp_path: Path,
+) -> None:
+    cutter = Cutter(seeded("resume entries"), rounds(500), 40_000)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(served(tmp_path))
+        proxy = await stack.enter_async_context(FaultProxy(server.port))
+        proxy.plan = cutter.plan
+        where = (proxy.port, "ops/main", server.admin)
+        followers = [Follower(*where, EventReplica()) for _ in range(4)]
+        filtered = Follower(*where, EventReplica(), subscribing(NO_EVENTS))
+        senders = [
+            Sender(proxy.port, server.admin, f"sender-{n}", 100_000) for n in range(3)
+        ]
+        async with running([*followers, filtered, *senders]):
+            await kill_at_times(server, cutter)
+            for sender in senders:
+                sender.finish()
+            await until(lambda: all(sender.is_finished for sender in senders))
+            head = max(max(sender.accepted.values()) for sender in senders)
+            await until(lambda: min(one.offset for one in followers) >= head)
+            proxy.cut()  # who filters is told where it is when it comes back
+            await until(lambda: filtered.offset >= head)
+    epoch, entries = await read_log(server.data)
+    log = bodies(entries)
+    judge_senders(senders, log)
+    for follower in followers:
+        judge_entries(follower.history, epoch, log)
+    judge_entries(filtered.history, epoch, log, lambda entry: entry["type"] != "event")
+    answers = {answer for one in (*followers, filtered) for answer in one.answers}
+    assert answers == {("fresh", ""), ("resumed", "")}
+    assert server.starts > 1
+
