@@ -103,7 +103,8 @@ class RoomProtocol(WebSocketProtocol13):
         if size > 6:
             head = await self._read_head(head, size - 4, size)
             (length,) = struct.unpack("!H" if size == 8 else "!Q", head[2 : size - 4])
-        if length + len(self._message or b"") > self.params.max_message_size:
+        before = 0 if head[0] & _CONTROL else len(self._message or b"")
+        if before + length > self.params.max_message_size:
             raise _FrameError(1009, "message too big")
         head = await self._read_head(head, size, size)
         payload = await self.stream.read_bytes(length) if length else b""
