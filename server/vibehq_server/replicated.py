@@ -188,8 +188,11 @@ class ReplicatedRoom(Room):
 
     async def join(self, connection: Connection, request: ConnectRequest) -> None:
         """Take a connection in; it follows the log once it is served."""
-        await super().run(self._admit, connection, request)
-        await super().run(self.on_connect, connection, request)
+        await super().run(self._enter, connection, request)
+
+    async def _enter(self, connection: Connection, request: ConnectRequest) -> None:
+        await self._admit(connection, request)
+        await self.on_connect(connection, request)
 
     async def on_connect(self, connection: Connection, request: ConnectRequest) -> None:
         """Answer the resume, then let the connection follow the log."""

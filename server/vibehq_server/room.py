@@ -214,9 +214,12 @@ class Room(RoomHooks):
         Raises:
             ValueError: If its tags are too many, too long or empty.
         """
-        await self.run(self._admit, connection, request)
+        await self.run(self._enter, connection, request)
+
+    async def _enter(self, connection: Connection, request: ConnectRequest) -> None:
+        await self._admit(connection, request)
         self.connections.add(connection)
-        await self.run(self.on_connect, connection, request)
+        await self.on_connect(connection, request)
 
     async def _admit(self, connection: Connection, request: ConnectRequest) -> None:
         for other in self.get_connections(connection.id):
