@@ -144,7 +144,10 @@ async def start(
         http.add_socket(listening)
         url = _url(settings, port)
         write_endpoint(settings.data, Endpoint(url, keys, os.getpid()))
-        tasks = [hub.spawn(keep_sweeping(hub), "sweeper")]
+        tasks = [
+            hub.spawn(keep_sweeping(hub), "sweeper"),
+            hub.spawn(hub.lag.watch(), "loop lag"),
+        ]
         if settings.with_worker:
             keeping = LocalWorker(settings.data).keep()
             tasks.append(hub.spawn(keeping, "keeper of the local worker"))

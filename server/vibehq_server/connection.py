@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from vibehq_nb.core.codec import encode
 from vibehq_nb.core.ids import ConnectionId
 from vibehq_nb.core.messages import Message
+from vibehq_server.counters import Traffic
 from vibehq_server.identity import Identity
 from vibehq_server.outbox import Outbox, encode_frame
 from vibehq_server.rates import Meter
@@ -56,6 +57,10 @@ class Connection:
         self._socket = socket
         self.is_open = True
         self.meter = Meter(None)
+        self.received_frames = 0
+        self.received_bytes = 0
+        self.closed_with: int | None = None
+        """The code the server closed with; None while it is open or left by itself."""
 
     @property
     def uri(self) -> str:
@@ -92,12 +97,29 @@ class Connection:
         """Close with *code* and a *reason* of at most 123 bytes."""
         if self.is_open:
             self.is_open = False
+            self.closed_with = code
             self._socket.close(code, reason.encode()[:123].decode(errors="ignore"))
 
     def count_unknown(self) -> None:
         """Count a message of unknown type; close at the tenth in a row."""
         if not self.meter.allows_unknown(time.monotonic()):
             self.close(1008, "too many messages of unknown type")
+    def note_received(self, message: str | bytes) -> None:
+        """Count a message that came in."""
+        self.received_frames += 1
+        if isinstance(message, str) and not message.isascii():
+            message = message.encode()
+        self.received_bytes += len(message)
+
+    def traffic(self) -> Traffic:
+        """Return what passed so far, both ways."""
+        outbox = self.outbox
+        return Traffic(
+            self.received_frames,
+            self.received_bytes,
+            outbox.sent_frames,
+            outbox.sent_bytes,
+        )
 
     def probe(self) -> None:
         """Drop the connection soon if its peer does not answer a ping."""

@@ -1,6 +1,6 @@
 """Who and what is there: workers, terminals, and who is in which room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -93,6 +93,12 @@ class Directory:
         if not inside:
             del self._rooms[room]
         self.on_change()
+
+    def connections(self, party: str) -> Iterator[Connection]:
+        """Iterate over the open connections to rooms of *party*."""
+        for room, inside in tuple(self._rooms.items()):
+            if room.party == party:
+                yield from tuple(inside)
 
     def present(self) -> Present:
         """Return who is in which room; a worker's link is nobody who watches."""

@@ -118,6 +118,7 @@ class VibeExtension(ExtensionApp):
         await hub.start()
         sweeping = keep_sweeping(hub)
         self._tasks.append(hub.spawn(sweeping, "sweeper"))
+        self._tasks.append(hub.spawn(hub.lag.watch(), "loop lag"))
         if self.with_worker:
             keeping = LocalWorker(folder).keep()
             self._tasks.append(hub.spawn(keeping, "keeper of the local worker"))

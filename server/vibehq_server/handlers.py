@@ -17,6 +17,7 @@ from vibehq_nb.core.ids import RoomKey
 from vibehq_server.auth.authenticator import Credential
 from vibehq_server.context import ServerContext
 from vibehq_server.identity import Identity
+from vibehq_server.logs import clip
 from vibehq_server.refusals import Refusal, as_refusal
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 JSON = "application/json"
-MAX_LOGGED = 256
 MAX_HEADERS = 100
 
 API_CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
@@ -196,6 +196,7 @@ class VibeHandler(tornado.web.RequestHandler):
         refusal = as_refusal(error, status_code)
         if not self.request_id and self._is_unwanted_body():
             refusal = self._media_type_refusal()
+        self.on_refusal(refusal)
         if refusal.retry_after_seconds is not None:
             self.set_header("Retry-After", str(refusal.retry_after_seconds))
         self.set_status(refusal.status_code)
@@ -209,6 +210,9 @@ class VibeHandler(tornado.web.RequestHandler):
             }
         )
 
+    def on_refusal(self, refusal: Refusal) -> None:
+        """Hear of what is refused; for handlers that count it."""
+
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log a failure of ours with its trace; a refusal is in the access log."""
         if isinstance(value, (tornado.web.HTTPError, VibeError, TimeoutError)):
@@ -216,15 +220,11 @@ class VibeHandler(tornado.web.RequestHandler):
         logger.error(
             "request %s failed: %s %s",
             self.request_id,
-            self.request.method,
+            clip(self.request.method or ""),
             clip(self.request.path),
             exc_info=(typ, value, tb),
+            extra={"request_id": self.request_id},
         )
-
-
-def clip(text: str) -> str:
-    """Return *text* as one log line may hold it: short, without control characters."""
-    return text[:MAX_LOGGED].encode("unicode_escape").decode("ascii")
 
 
 def log_request(handler: tornado.web.RequestHandler) -> None:
@@ -240,6 +240,7 @@ def log_request(handler: tornado.web.RequestHandler) -> None:
         clip(request.path),
         request.remote_ip,
         1000 * request.request_time(),
+        extra={"request_id": getattr(handler, "request_id", "")},
     )
 
 

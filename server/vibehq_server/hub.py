@@ -13,8 +13,10 @@ from vibehq_nb.core.ids import RoomKey, is_room_name
 from vibehq_nb.core.messages import Close
 from vibehq_server.alarm_clock import AlarmClock
 from vibehq_server.connection import Connection
+from vibehq_server.counters import Counters
 from vibehq_server.directory import Directory
 from vibehq_server.identity import Identity
+from vibehq_server.loop_lag import LoopLag
 from vibehq_server.mailbox import without_turn
 from vibehq_server.members import Members
 from vibehq_server.rates import Door
@@ -70,6 +72,8 @@ class Hub:
         self.alarms = AlarmClock(self)
         self._props = dict(props or {})
         self.door = Door()
+        self.counters = Counters()
+        self.lag = LoopLag()
         self._rooms: dict[RoomKey, asyncio.Task[Room]] = {}
         self._asleep: dict[RoomKey, Members] = {}
         self._stopping: dict[RoomKey, asyncio.Task[Any]] = {}

@@ -44,6 +44,8 @@ class Outbox:
         """Write to the stream behind *handler*."""
         self._handler = handler
         self.pending = 0
+        self.sent_frames = 0
+        self.sent_bytes = 0
         self.on_drain: Callable[[], None] = lambda: None
         """Called when the last queued byte has gone."""
 
@@ -57,6 +59,8 @@ class Outbox:
         link = self._handler.ws_connection
         if link is None or link.is_closing():
             return
+        self.sent_frames += 1
+        self.sent_bytes += len(frame)
         stream = getattr(link, "stream", None)
         try:
             if stream is None:

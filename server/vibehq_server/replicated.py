@@ -36,6 +36,7 @@ from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import BINARY, Role, may_send
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.ledger import Folded
+from vibehq_server.notices import note_gap, note_resume
 from vibehq_server.outbox import encode_frame
 from vibehq_server.room import Room
 
@@ -207,9 +208,11 @@ class ReplicatedRoom(Room):
                 missed = await self._appender.since(position.offset)
             except GapError:
                 resume, reason = "snapshot", "trimmed"
+        note_resume(self.hub, self.key, connection, resume, reason)
         connection.send_message(self._connected(connection, resume, reason))
         if resume == "snapshot" and position is not None:
             gap = Gap(from_=position.offset, to=self.log.head, reason=reason)
+            note_gap(self.key, connection, gap)
             connection.send_message(gap)
         if resume != "resumed":
             snapshot = StateSnapshot(

@@ -24,8 +24,10 @@ ENVIRONMENT = {
         "TLS_KEY",
         "ROOMS",
         "WITH_WORKER",
+        "LOG_FORMAT",
     )
 }
+LOG_FORMATS = ("text", "json")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Mode = Literal["embedded", "standalone"]
@@ -61,6 +63,7 @@ class Settings:
         tls_key: Its private key, PEM.
         rooms: ``module:NAME`` of a mapping from party to further room classes.
         with_worker: Start a worker on this host, too.
+        log_format: ``text`` for people or ``json``, an object a line, for programs.
     """
 
     data: Path
@@ -73,6 +76,7 @@ class Settings:
     tls_key: Path | None = None
     rooms: str | None = None
     with_worker: bool = False
+    log_format: str = "text"
 
     def check(self) -> None:
         """
@@ -83,6 +87,8 @@ class Settings:
         """
         if not 0 <= self.port <= 65535:
             raise UsageError("--port is a number from 0 to 65535")
+        if self.log_format not in LOG_FORMATS:
+            raise UsageError(f"--log-format is {' or '.join(LOG_FORMATS)}")
         for name in self.allowed_hosts:
             decode_allowed_host(name)
         for origin in self.origins:

@@ -17,8 +17,10 @@ from vibehq_nb.core.messages import Close
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection
 from vibehq_server.handshake import check_handshake, is_upgrade
+from vibehq_server.notices import note_close, note_refused
 from vibehq_server.outbox import Outbox
 from vibehq_server.rates import Meter
+from vibehq_server.refusals import Refusal
 from vibehq_server.requests import Response
 from vibehq_server.room import Room
 from vibehq_server.room_handler import RoomHandler
@@ -80,6 +82,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         )
         is_worker = self.identity.has(Role.WORKER)
         self.connection.meter = Meter(None if is_worker else self._kind.message_rate)
+        self.context.hub.counters.opened[self._key.party] += 1
         self.context.hub.directory.entered(self._key, self.connection)
         try:
             # It may have been let go since the handshake began.
@@ -109,6 +112,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         """
         if self.connection is None or self.room is None:
             return
+        self.connection.note_received(message)
         refusal = self._refusal()
         if refusal is not None:
             self.connection.close(*refusal)
@@ -148,12 +152,26 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         reason: str,
         was_clean: bool,
     ) -> None:
-        hub = self.context.hub
+        traffic, hub = connection.traffic(), self.context.hub
+        hub.counters.note_closed(room.key, connection.closed_with or code, traffic)
         hub.directory.left(room.key, connection)
         if room.is_over and not hub.is_stopping:
             room = await hub.room(*self._key)
         await room.leave(connection, code, reason, was_clean)
         hub.forget_idle(room)
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Start the closing handshake; why is told to the operator."""
+        if self.connection is not None and code is not None:
+            hub = self.context.hub
+            note_close(hub, self._key, self.connection, code, reason or "")
+        super().close(code, reason)
+
+    def on_refusal(self, refusal: Refusal) -> None:
+        """Count and tell a handshake that is refused."""
+        if self.request.headers.get("Upgrade", "").lower() == "websocket":
+            path, hub = self.request.path, self.context.hub
+            note_refused(hub, path, refusal.code, self.request_id)
 
     def on_pong(self, data: bytes) -> None:
         """Note that the peer is alive."""

@@ -2,12 +2,12 @@
 
 import argparse
 import asyncio
-import logging
 import signal
 from pathlib import Path
 from typing import Any
 
 from vibehq_server.cli.output import say
+from vibehq_server.logs import start_logging
 from vibehq_server.settings import (
     Settings,
     default_data,
@@ -24,6 +24,7 @@ _OPTIONS = {
     "tls_key": "tls_key",
     "rooms": "rooms",
     "with_worker": "with_worker",
+    "log_format": "log_format",
 }
 
 
@@ -51,9 +52,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until a signal; returns 0 after a clean stop."""
     settings = settings_of(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    start_logging(settings.log_format)
     asyncio.run(_serve(settings))
     return 0
 

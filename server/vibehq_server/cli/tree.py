@@ -6,7 +6,7 @@ from importlib import import_module
 
 from vibehq_nb import __version__
 from vibehq_server.cli.parser import Parser
-from vibehq_server.settings import DEFAULT_PORT
+from vibehq_server.settings import DEFAULT_PORT, LOG_FORMATS
 
 ROLES = ("viewer", "operator", "approver", "worker")
 _APPROVAL_ID = "the request's id, or its first characters (6 or more)"
@@ -146,6 +146,7 @@ def _add_serve(tree: Tree) -> None:
     add("--tls-cert", metavar="FILE", help="certificate chain, PEM")
     add("--tls-key", metavar="FILE", help="its private key, PEM, mode 0600")
     add("--rooms", metavar="MODULE:NAME", help="further room classes")
+    add("--log-format", choices=LOG_FORMATS, help="text (default), or JSON lines")
     add("--with-worker", action="store_true", default=None, help="and a local worker")
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.messages import Gap, TerminalSnapshot
 from vibehq_server.connection import Connection
+from vibehq_server.notices import note_gap
 from vibehq_server.rooms.uplink import Uplink
 from vibehq_server.rooms.viewer import Viewer
 
@@ -11,8 +13,9 @@ from vibehq_server.rooms.viewer import Viewer
 class Audience:
     """The viewers of one terminal, each at its own place in the ring."""
 
-    def __init__(self, uplink: Uplink) -> None:
-        """Begin with nobody."""
+    def __init__(self, room: RoomKey, uplink: Uplink) -> None:
+        """Begin with nobody in *room*."""
+        self._room = room
         self._uplink = uplink
         self._viewers: dict[Connection, Viewer] = {}
 
@@ -88,6 +91,7 @@ class Audience:
         if viewer.resume == "snapshot":
             held = viewer.cursor or (viewer.position.offset if viewer.position else 0)
             gap = Gap(from_=held, to=snapshot.offset, reason=viewer.reason)
+            note_gap(self._room, connection, gap)
             connection.send_message(gap)
         connection.send_message(snapshot)
         for frame in frames:

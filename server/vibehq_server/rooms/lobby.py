@@ -11,6 +11,7 @@ from vibehq_nb.core.messages import Presence, StateSnapshot
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.directory import Present
 from vibehq_server.identity import Identity
+from vibehq_server.notices import note_resume
 from vibehq_server.outbox import encode_frame
 from vibehq_server.replicated import ReplicatedRoom
 
@@ -51,6 +52,7 @@ class LobbyRoom(ReplicatedRoom):
         )
         resume: Resume = "fresh" if position is None else "reset"
         reason = "" if position is None else "not-kept"
+        note_resume(self.hub, self.key, connection, resume, reason)
         connection.send_message(self._connected(connection, resume, reason))
         connection.send_message(self._snapshot(connection.identity))
         self.connections.add(connection)

@@ -34,6 +34,7 @@ from vibehq_nb.core.messages import (
 from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection, ConnectRequest
+from vibehq_server.notices import note_resume
 from vibehq_server.replicated import ReplicatedRoom
 from vibehq_server.rooms.audience import Audience
 from vibehq_server.rooms.uplink import REFUSALS, Uplink
@@ -58,7 +59,7 @@ class TerminalRoom(ReplicatedRoom):
         super().__init__(key, hub)
         self.worker = worker_of(key.name)
         self._uplink = Uplink(lambda *painted: self.viewers.paint_joining(*painted))
-        self.viewers = Audience(self._uplink)
+        self.viewers = Audience(key, self._uplink)
         self.writing = Writing(self._uplink, hub.clock, self.announce_writer)
 
     @property
@@ -116,6 +117,7 @@ class TerminalRoom(ReplicatedRoom):
         if self.is_online:
             self._admit_viewer(viewer)
         else:
+            note_resume(self.hub, self.key, connection, "waiting", "worker-away")
             self._tell(viewer, "waiting", "worker-away")
 
     def _tell(self, viewer: Viewer, resume: Resume, reason: str) -> None:
@@ -144,6 +146,7 @@ class TerminalRoom(ReplicatedRoom):
         )
         viewer.input_offset = uplink.inputs.get(viewer.session, 0)
         viewer.resume, viewer.reason = resume, reason
+        note_resume(self.hub, self.key, viewer.connection, resume, reason)
         self._tell(viewer, resume, reason)
         if resume == "resumed" and viewer.position is not None:
             viewer.cursor, viewer.owed_until = viewer.position.offset, uplink.head
