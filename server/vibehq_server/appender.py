@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from vibehq_nb.core.codec import encode
-from vibehq_nb.core.errors import GapError, NotStoredError
+from vibehq_nb.core.errors import NotStoredError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import Entry, EventLog
 from vibehq_nb.core.messages import Message
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
-MAX_REPLAY_ENTRIES = 50_000
-MAX_REPLAY_BYTES = 4 * 1024 * 1024
-"""A client further behind is sent the state, which is shorter, and told the gap."""
 REFUSED = "the log refused an entry; nothing of it happened"
 
 
@@ -159,30 +156,6 @@ class Appender:
                 logger.error("%s: the log cannot be read: %s", self._key, again)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
-
-    async def since(self, offset: int) -> list[Entry]:
-        """
-        Return the entries after *offset* that readers are sent.
-
-        Raises:
-            GapError: If some are no longer kept, or they are more than a client is
-                sent one by one.
-        """
-        if self.log.head - offset > MAX_REPLAY_ENTRIES:
-            raise GapError(offset, self.log.head - MAX_REPLAY_ENTRIES)
-        entries: list[Entry] = []
-        size = 0
-        while offset < self.log.head:
-            if offset < self.log.oldest:
-                page = await self._hub.log.read(self._key, offset, 1000)
-            else:
-                page = self.log.since(offset)
-            entries += page
-            offset = page[-1].offset
-            size += sum(len(entry.body) for entry in page)
-            if size > MAX_REPLAY_BYTES:
-                raise GapError(offset, self.log.head)
-        return [entry for entry in entries if not entry.is_internal]
 
     async def committed(self) -> None:
         """

@@ -1,15 +1,16 @@
 """One live WebSocket, as a room sees it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from vibehq_nb.core.codec import encode
 from vibehq_nb.core.ids import ConnectionId
-from vibehq_nb.core.messages import Message
+from vibehq_nb.core.messages import Close, Message
 from vibehq_server.counters import Traffic
+from vibehq_server.frames import encode_frame
 from vibehq_server.identity import Identity
-from vibehq_server.outbox import Outbox, encode_frame
+from vibehq_server.outbox import Outbox
 from vibehq_server.rates import Meter
 from vibehq_server.requests import ConnectRequest
 
@@ -52,6 +53,7 @@ class Connection:
         self.identity = identity
         self.request = request
         self.outbox = outbox
+        outbox.on_full = self._close_slow
         self.tags: tuple[str, ...] = (connection_id,)
         self.state: Any = None
         self._socket = socket
@@ -93,17 +95,28 @@ class Connection:
         if self.is_open:
             self.outbox.write(frame)
 
+    def write_together(self, frames: Sequence[bytes]) -> None:
+        """Send encoded frames, all or none: to the outbox's bound they are one."""
+        if self.is_open:
+            self.outbox.write_together(frames)
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with *code* and a *reason* of at most 123 bytes."""
         if self.is_open:
             self.is_open = False
             self.closed_with = code
+            self.outbox.finish()
             self._socket.close(code, reason.encode()[:123].decode(errors="ignore"))
+
+    def _close_slow(self) -> None:
+        # It may come back. Until then its socket is dropped 5 s from now, read or not.
+        self.close(Close.SLOW, "slow consumer")
 
     def count_unknown(self) -> None:
         """Count a message of unknown type; close at the tenth in a row."""
         if not self.meter.allows_unknown(time.monotonic()):
             self.close(1008, "too many messages of unknown type")
+
     def note_received(self, message: str | bytes) -> None:
         """Count a message that came in."""
         self.received_frames += 1

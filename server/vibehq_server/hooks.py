@@ -13,6 +13,7 @@ from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import may_join
 from vibehq_server.connection import Connection
 from vibehq_server.identity import Identity
+from vibehq_server.outbox import SlowPolicy
 from vibehq_server.requests import ConnectRequest, HttpRequest, Response
 
 
@@ -33,6 +34,12 @@ class RoomHooks:
             tags, URL and state.
         names: The only rooms there are of this party; None for any name.
         stays: Keeps the room in memory while nobody is in it.
+        slow_policy: What happens when a connection owes more than 512 KiB. ``close``:
+            it is closed with 4408, to come back. ``skip``: it is sent nothing until
+            the rest has gone, then ``on_skipped`` runs. ``latest``: what it owes is
+            dropped, and the newest message sent when it can take it.
+        compression: Lets clients ask for permessage-deflate. A message to many is
+            compressed once; it costs CPU, and saves bytes on slow links.
     """
 
     access: ClassVar[Literal["session", "open"]] = "session"
@@ -42,6 +49,8 @@ class RoomHooks:
     message_rate: ClassVar[Rate | None] = None
     names: ClassVar[frozenset[str] | None] = None
     stays: ClassVar[bool] = False
+    slow_policy: ClassVar[SlowPolicy] = "close"
+    compression: ClassVar[bool] = False
 
     # Who may come in
 
@@ -90,6 +99,9 @@ class RoomHooks:
 
     async def on_error(self, connection: Connection, error: Exception) -> None:
         """Run when a hook raised; the connection stays."""
+
+    async def on_skipped(self, connection: Connection, count: int) -> None:
+        """Run when a slow connection is free again, after *count* skipped messages."""
 
     async def on_request(self, request: HttpRequest) -> Response:
         """Answer a plain HTTP request."""

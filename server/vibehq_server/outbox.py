@@ -1,101 +1,279 @@
 """
-Frames on their way to one connection: encoded once, written at once, bounded.
+Frames on their way to one connection: gathered for a turn of the loop, bounded.
 
 The one module that knows Tornado's stream behind a WebSocket. It uses
-``handler.ws_connection.stream`` and its ``writing``, ``write_to_fd`` and ``write``;
-a contract test pins them, and without them ``write_message`` serves.
+``handler.ws_connection`` with its ``is_closing`` and ``stream``, and of the stream
+``writing``, ``write_to_fd``, ``write`` and ``close``; a contract test pins them, and
+without the stream ``write_message`` serves.
 """
 
-import struct
-from asyncio import Future
-from collections.abc import Callable
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from vibehq_server.frames import FIN_BINARY, Deflater, payload_of
+
+logger = logging.getLogger(__name__)
+
+SlowPolicy = Literal["close", "skip", "latest"]
+
 OUTBOX_BYTES = 512 * 1024
-"""A connection that owes more than this is slow."""
+"""What a connection may owe; a frame that would pass it meets the room's policy."""
 
-_FIN_TEXT = 0x81
-_FIN_BINARY = 0x82
+GATHER_BYTES = 64 * 1024
+"""More than this does not wait for the turn to end, and is not joined in one piece."""
+
+_due: WeakKeyDictionary[asyncio.AbstractEventLoop, list["Outbox"]] = WeakKeyDictionary()
 
 
-def encode_frame(payload: bytes, *, binary: bool) -> bytes:
-    """Return one unmasked WebSocket frame that holds *payload* (RFC 6455, 5.2)."""
-    head = _FIN_BINARY if binary else _FIN_TEXT
-    size = len(payload)
-    if size < 126:
-        return struct.pack("!BB", head, size) + payload
-    if size < 65536:
-        return struct.pack("!BBH", head, 126, size) + payload
-    return struct.pack("!BBQ", head, 127, size) + payload
+def _flush_all(due: "list[Outbox]") -> None:
+    outboxes = due.copy()
+    due.clear()
+    for outbox in outboxes:
+        try:
+            outbox.flush()
+        except Exception:
+            logger.exception("an outbox could not be written")
+
+
+def _ignore(*_: object) -> None:
+    pass
 
 
 class Outbox:
     """
     The bounded queue to one connection.
 
-    ``write`` never waits. What the kernel does not take at once is queued and counted
-    in ``pending``; who writes decides by it what to do with a slow connection.
+    ``write`` never waits. Frames of one turn of the event loop go to the kernel
+    together when the turn ends; what the kernel does not take stays queued, in order.
+
+    Attributes:
+        pending: Bytes the kernel has not taken yet.
+        policy: What happens to a frame that would pass the bound. ``close``: the
+            queue is dropped and ``on_full`` called. ``skip``: it and all after it are
+            dropped until nothing is queued. ``latest``: so are those queued already,
+            and the newest is sent when the rest has gone.
+        skipped: Frames dropped since the connection fell behind.
+        on_full: Called when the bound is passed under ``close``.
+        on_skipped: Called with their number when nothing is queued after frames were
+            skipped.
+        on_drain: Called when nothing is queued after the kernel had refused some.
     """
+
+    __slots__ = (
+        "_due",
+        "_frames",
+        "_in_flight",
+        "_is_due",
+        "_latest",
+        "_limit",
+        "_link",
+        "_stream",
+        "on_drain",
+        "on_full",
+        "on_skipped",
+        "pending",
+        "policy",
+        "sent_bytes",
+        "sent_frames",
+        "skipped",
+    )
 
     def __init__(self, handler: WebSocketHandler) -> None:
         """Write to the stream behind *handler*."""
-        self._handler = handler
+        self._link: Any = handler.ws_connection
+        self._stream: Any = getattr(self._link, "stream", None)
+        self._due = _due.setdefault(asyncio.get_running_loop(), [])
+        self._frames: list[bytes] = []  # bounded by OUTBOX_BYTES: see policy
+        self._is_due = False  # whether a flush is on its way
+        self._in_flight = 0  # bytes in the stream's own queue
+        self._limit = GATHER_BYTES  # below it, write only gathers
+        self._latest: Sequence[bytes] = ()
         self.pending = 0
+        self.policy: SlowPolicy = "close"
+        self.skipped = 0
         self.sent_frames = 0
         self.sent_bytes = 0
-        self.on_drain: Callable[[], None] = lambda: None
-        """Called when the last queued byte has gone."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether more is queued than a connection may owe."""
-        return self.pending > OUTBOX_BYTES
+        self.on_full: Callable[[], None] = _ignore
+        self.on_skipped: Callable[[int], None] = _ignore
+        self.on_drain: Callable[[], None] = _ignore
 
     def write(self, frame: bytes) -> None:
         """Send *frame*, an encoded one; silently dropped when the peer is gone."""
-        link = self._handler.ws_connection
-        if link is None or link.is_closing():
+        pending = self.pending + len(frame)
+        if pending > self._limit:
+            self._write_much((frame,))
             return
-        self.sent_frames += 1
-        self.sent_bytes += len(frame)
-        stream = getattr(link, "stream", None)
-        try:
-            if stream is None:
-                self._write_message(frame)
-                return
-            if not stream.writing():
-                frame = frame[_write_now(stream, frame) :]
-            if frame:
-                self._queue(stream.write(frame), len(frame))
-        except (StreamClosedError, WebSocketClosedError):
+        self.pending = pending
+        self._frames.append(frame)
+        if not self._is_due:
+            self._is_due = True
+            due = self._due
+            if not due:
+                asyncio.get_running_loop().call_soon(_flush_all, due)
+            due.append(self)
+
+    def write_together(self, frames: Sequence[bytes]) -> None:
+        """Send *frames*, all or none: to the bound they are one."""
+        self._write_much(frames)
+
+    def has_room(self, size: int, bound: int = OUTBOX_BYTES) -> bool:
+        """Tell whether *size* bytes more stay within *bound*, or nothing is queued."""
+        if self.pending + size <= bound:
+            return True
+        self.flush()
+        return not self.pending or self.pending + size <= bound
+
+    def _write_much(self, frames: Sequence[bytes]) -> None:
+        size = sum(map(len, frames))
+        if self._is_behind or not self.has_room(size):
+            self._pass_bound(frames)
             return
-        except OSError as error:
-            if stream is not None:
-                stream.close(exc_info=error)
-
-    def _write_message(self, frame: bytes) -> None:
-        binary = frame[0] == _FIN_BINARY
-        start = {126: 4, 127: 10}.get(frame[1], 2)
-        sent = self._handler.write_message(frame[start:], binary=binary)
-        self._queue(sent, len(frame))
-
-    def _queue(self, written: Any, size: int) -> None:
         self.pending += size
+        self._frames.extend(frames)
+        self.flush()
 
-        def drained(_future: "Future[None]") -> None:
-            self.pending -= size
-            if self.pending == 0:
-                self.on_drain()
+    # Slow peers
 
-        written.add_done_callback(drained)
+    @property
+    def _is_behind(self) -> bool:
+        return self._limit < 0
+
+    def _pass_bound(self, frames: Sequence[bytes]) -> None:
+        if self.policy == "close":
+            self.drop()
+            self.on_full()
+            return
+        self._limit = -1  # so that every frame comes here
+        if self.policy == "skip":
+            self.skipped += len(frames)
+        else:
+            self.drop()
+            self._latest = frames
+
+    def drop(self) -> None:
+        """Forget what is queued, but for the rest of what is being written."""
+        self._frames.clear()
+        self.pending = self._in_flight
+
+    def finish(self) -> None:
+        """Hand over all that is queued, so that a close frame comes behind it."""
+        self.flush()
+        if self._frames and self._stream is not None and not self._link.is_closing():
+            self._stream.write(b"".join(self._frames))
+        self.drop()
+
+    # To the kernel
+
+    def flush(self) -> None:
+        """Hand the kernel what is queued, unless it has refused some already."""
+        if self._in_flight:
+            return
+        self._is_due = False
+        link, stream = self._link, self._stream
+        if link is None or link.is_closing():
+            self.drop()
+            return
+        try:
+            while self._frames:
+                if stream is None:
+                    self._write_messages(link)
+                    return
+                chunk = self._take()
+                taken = 0 if stream.writing() else _write_now(stream, chunk)
+                self.pending -= taken
+                if taken < len(chunk):
+                    rest = memoryview(chunk)[taken:]
+                    self._await(stream.write(rest), len(rest))
+                    return
+        except (StreamClosedError, WebSocketClosedError):
+            self.drop()
+        except OSError as error:
+            self.drop()
+            stream.close(exc_info=error)
+
+    def _take(self) -> bytes:
+        """Take the first frame, or the first few in one piece."""
+        frames = self._frames
+        count = len(frames)
+        if count > 1 and self.pending > GATHER_BYTES:
+            count = _count_within(frames, GATHER_BYTES)
+        chunk = frames[0] if count == 1 else b"".join(frames[:count])
+        del frames[:count]
+        self.sent_frames += count
+        self.sent_bytes += len(chunk)
+        return chunk
+
+    def _write_messages(self, link: Any) -> None:
+        written = None
+        for frame in self._frames:
+            binary = frame[0] == FIN_BINARY
+            written = link.write_message(payload_of(frame), binary=binary)
+        self._frames.clear()
+        self._await(written, self.pending)
+
+    def _await(self, written: Any, size: int) -> None:
+        self._in_flight = size
+        self._is_due = True
+        written.add_done_callback(self._written)
+
+    def _written(self, written: "asyncio.Future[None]") -> None:
+        self.pending -= self._in_flight
+        self._in_flight = 0
+        if written.cancelled() or written.exception() is not None:
+            self.drop()  # the peer is gone
+            return
+        self.flush()
+        if not self._in_flight:
+            self._drained()
+
+    def _drained(self) -> None:
+        self._limit = GATHER_BYTES
+        skipped, self.skipped = self.skipped, 0
+        latest, self._latest = self._latest, ()
+        if latest:
+            self._write_much(latest)
+        if skipped:
+            self.on_skipped(skipped)
+        self.on_drain()
 
 
-def _write_now(stream: Any, frame: bytes) -> int:
-    """Hand *frame* to the kernel and return how much of it was taken."""
+class DeflatingOutbox(Outbox):
+    """The queue to a connection that agreed to permessage-deflate."""
+
+    __slots__ = ("_deflater",)
+
+    def __init__(self, handler: WebSocketHandler, deflater: Deflater) -> None:
+        """Write to the stream behind *handler* what *deflater* makes of a frame."""
+        super().__init__(handler)
+        self._deflater = deflater
+
+    def write(self, frame: bytes) -> None:
+        """Send *frame*, deflated once for all who are sent it."""
+        super().write(self._deflater.deflate(frame))
+
+    def write_together(self, frames: Sequence[bytes]) -> None:
+        """Send *frames*, all or none, deflated."""
+        super().write_together([self._deflater.deflate(frame) for frame in frames])
+
+
+def _count_within(frames: list[bytes], size: int) -> int:
+    """Return how many of the first *frames* fit into *size* bytes, at least one."""
+    for count, frame in enumerate(frames):
+        size -= len(frame)
+        if size < 0:
+            return max(1, count)
+    return len(frames)
+
+
+def _write_now(stream: Any, chunk: bytes) -> int:
+    """Hand *chunk* to the kernel and return how much of it was taken."""
     try:
-        return int(stream.write_to_fd(memoryview(frame)))
+        return int(stream.write_to_fd(chunk))
     except BlockingIOError:
         return 0

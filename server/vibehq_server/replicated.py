@@ -15,29 +15,26 @@ import msgspec
 
 from vibehq_nb.core.answers import Answered
 from vibehq_nb.core.codec import Decoder, encode
-from vibehq_nb.core.errors import DecodeError, DeniedError, GapError, NotStoredError
+from vibehq_nb.core.errors import DecodeError, DeniedError, NotStoredError
 from vibehq_nb.core.ids import RoomKey, decode_position
-from vibehq_nb.core.log import Entry, EventLog, Resume, answer
+from vibehq_nb.core.log import Entry, EventLog, Resume
 from vibehq_nb.core.messages import (
     FROM_WORKER,
     PROTOCOL,
     UPSTREAM,
     Accepted,
-    Close,
     Connected,
     Error,
-    Gap,
     Message,
-    StateSnapshot,
     Tick,
     type_of,
 )
 from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import BINARY, Role, may_send
 from vibehq_server.connection import Connection, ConnectRequest
+from vibehq_server.follower import Followers
+from vibehq_server.frames import encode_frame
 from vibehq_server.ledger import Folded
-from vibehq_server.notices import note_gap, note_resume
-from vibehq_server.outbox import encode_frame
 from vibehq_server.room import Room
 
 if TYPE_CHECKING:
@@ -64,6 +61,7 @@ class ReplicatedRoom(Room):
         """Create the room; its log is opened before ``on_start``."""
         super().__init__(key, hub)
         self._appender = self._ledger.appender
+        self._followers = Followers(self)
         self._props: Mapping[str, Any] = {}
         self._decoders = {
             True: Decoder(self.accepts or FROM_WORKER.get(key.party, ())),
@@ -119,6 +117,16 @@ class ReplicatedRoom(Room):
         """The tail of the log that is in memory."""
         return self._appender.log
 
+    @property
+    def stored(self) -> int:
+        """Offset of the last entry that is stored."""
+        return self._appender.gate.stored
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a hook runs, a timer waits, or a connection is being caught up."""
+        return super().is_busy or len(self._followers) > 0
+
     async def start(self, props: Mapping[str, Any]) -> None:
         """Open the log, fold what it holds into the state, run the first hook."""
         self._props = props
@@ -148,9 +156,7 @@ class ReplicatedRoom(Room):
             return
         self.on_entry(message)
         frame = encode_frame(entry.body, binary=False)
-        for connection in tuple(self.connections):
-            if self.wants(connection, message):
-                self._write(connection, frame)
+        self._followers.deliver(message, frame, entry.offset)
 
     async def run(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run *work* as the room's actor; return once what it appended is stored."""
@@ -160,30 +166,28 @@ class ReplicatedRoom(Room):
 
     # Output, behind the gate
 
-    def _write(self, connection: Connection, frame: bytes) -> None:
-        connection.write(frame)
-        if connection.outbox.is_over:
-            # What it missed is in the log: it comes back and resumes.
-            connection.close(Close.SLOW, "slow consumer")
-
     def send(self, connection: Connection, message: Message) -> None:
         """Send an ephemeral message, after everything appended before it."""
         self._appender.gate.do(lambda: connection.send_message(message))
 
     def broadcast_message(self, message: Message) -> None:
-        """Send an ephemeral message to all, after everything appended before it."""
+        """
+        Send an ephemeral message to all, after everything appended before it.
+
+        Those who are behind the log are not sent it.
+        """
 
         def now() -> None:
-            frame = encode_frame(encode(message), binary=False)
-            for connection in tuple(self.connections):
-                if not connection.is_raw and self.wants(connection, message):
-                    self._write(connection, frame)
+            self._followers.deliver(
+                message, encode_frame(encode(message), binary=False)
+            )
 
         self._appender.gate.do(now)
 
     def tick(self) -> None:
         """Tell every connection how far it was served."""
         self.broadcast_message(Tick(offset=self.log.head))
+        self._followers.tick()
 
     # Connections
 
@@ -201,34 +205,19 @@ class ReplicatedRoom(Room):
         position = decode_position(
             request.query.get("epoch"), request.query.get("offset")
         )
-        resume, reason = answer(position, self.log.epoch, 0, self.log.head)
-        missed: list[Entry] = []
-        if resume == "resumed" and position is not None:
-            try:
-                missed = await self._appender.since(position.offset)
-            except GapError:
-                resume, reason = "snapshot", "trimmed"
-        note_resume(self.hub, self.key, connection, resume, reason)
-        connection.send_message(self._connected(connection, resume, reason))
-        if resume == "snapshot" and position is not None:
-            gap = Gap(from_=position.offset, to=self.log.head, reason=reason)
-            note_gap(self.key, connection, gap)
-            connection.send_message(gap)
-        if resume != "resumed":
-            snapshot = StateSnapshot(
-                epoch=self.log.epoch, offset=self.log.head, state=self.state()
-            )
-            connection.send_message(snapshot)
-        decoder = Decoder(self.entries)
-        for entry in missed:
-            if self.wants(connection, decoder.decode(entry.body)):
-                connection.write(encode_frame(entry.body, binary=False))
-        connection.send_message(Tick(offset=self.log.head))
-        self.connections.add(connection)
+        await self._followers.admit(connection, position)
 
-    def _connected(
+    async def leave(
+        self, connection: Connection, code: int, reason: str, was_clean: bool
+    ) -> None:
+        """Let a connection go."""
+        self._followers.forget(connection)
+        await super().leave(connection, code, reason, was_clean)
+
+    def connected(
         self, connection: Connection, resume: Resume, reason: str, **more: Any
     ) -> Connected:
+        """Return the first message of a connection."""
         place: dict[str, Any] = {"epoch": self.log.epoch, "offset": self.log.head}
         return Connected(
             protocol=PROTOCOL,

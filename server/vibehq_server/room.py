@@ -10,17 +10,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vibehq_nb.core.ids import MAX_CONNECTION_ID, RoomKey
 from vibehq_nb.core.schedule import ScheduledTask
 from vibehq_server.calls import RoomStub
 from vibehq_server.connection import Connection
+from vibehq_server.frames import Deflater, encode_frame
 from vibehq_server.hooks import RoomHooks
 from vibehq_server.ledger import Folded, Ledger
 from vibehq_server.mailbox import Mailbox
 from vibehq_server.members import Members
-from vibehq_server.outbox import encode_frame
 from vibehq_server.requests import ConnectRequest, HttpRequest, Response
 from vibehq_server.storage import Storage
 from vibehq_server.wakeups import Wakeups
@@ -51,6 +52,7 @@ class Room(RoomHooks):
         self._ledger = Ledger(key, hub, self._folded(), self._reload)
         self.wakeups = Wakeups(self, self._ledger)
         self._timers: set[asyncio.TimerHandle] = set()
+        self.deflater = Deflater()
 
     def _folded(self) -> Folded | None:
         return None
@@ -218,8 +220,19 @@ class Room(RoomHooks):
 
     async def _enter(self, connection: Connection, request: ConnectRequest) -> None:
         await self._admit(connection, request)
+        connection.outbox.policy = self.slow_policy
+        if self.slow_policy == "skip":
+            connection.outbox.on_skipped = partial(self._skipped, connection)
         self.connections.add(connection)
         await self.on_connect(connection, request)
+
+    def _skipped(self, connection: Connection, count: int) -> None:
+        async def tell() -> None:
+            # The room may have been let go meanwhile.
+            room = await self.hub.room(*self.key)
+            await room._run_safely(room.on_skipped, connection, count)
+
+        self.hub.spawn(tell(), f"skipped in {self.key}")
 
     async def _admit(self, connection: Connection, request: ConnectRequest) -> None:
         for other in self.get_connections(connection.id):

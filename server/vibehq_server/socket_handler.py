@@ -16,9 +16,10 @@ from vibehq_nb.core.ids import MAX_CONNECTION_ID, ConnectionId, RoomKey
 from vibehq_nb.core.messages import Close
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection
+from vibehq_server.frames import agree_on_deflate
 from vibehq_server.handshake import check_handshake, is_upgrade
 from vibehq_server.notices import note_close, note_refused
-from vibehq_server.outbox import Outbox
+from vibehq_server.outbox import DeflatingOutbox, Outbox
 from vibehq_server.rates import Meter
 from vibehq_server.refusals import Refusal
 from vibehq_server.requests import Response
@@ -39,6 +40,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
     room: Room | None = None
     connection: Connection | None = None
     _awaits_pong = False
+    _deflates = False
 
     async def get(self, *args: str, **kwargs: str) -> None:
         """Upgrade to a WebSocket, or answer a plain GET."""
@@ -60,7 +62,15 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             return
         self._request = judged or self._connect_request()
         self.room = await self.context.hub.room(*self._key)
+        self._deflates = self._agree_on_deflate(self.room)
         await StrictSocketHandler.get(self)  # until it is closed
+
+    def _agree_on_deflate(self, room: Room) -> bool:
+        """Leave Tornado the one offer it may accept, which it answers word by word."""
+        offers = self.request.headers.get("Sec-WebSocket-Extensions", "")
+        agreed = agree_on_deflate(offers) if room.compression else None
+        self.request.headers["Sec-WebSocket-Extensions"] = agreed or ""
+        return agreed is not None
 
     def _choose_id(self, key: RoomKey) -> ConnectionId:
         given = self.get_query_argument("_pk", "", strip=False)
@@ -77,8 +87,11 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
     async def open(self, *args: str, **kwargs: str) -> None:
         """Enter the room."""
         self.set_nodelay(True)
+        outbox = Outbox(self)
+        if self._deflates and self.room is not None:
+            outbox = DeflatingOutbox(self, self.room.deflater)
         self.connection = Connection(
-            self._connection_id, self.identity, self._request, self, Outbox(self)
+            self._connection_id, self.identity, self._request, self, outbox
         )
         is_worker = self.identity.has(Role.WORKER)
         self.connection.meter = Meter(None if is_worker else self._kind.message_rate)
@@ -216,5 +229,5 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         )
 
     def get_compression_options(self) -> dict[str, Any] | None:
-        """Compress nothing: it costs 145 KiB a connection."""
-        return None
+        """Let Tornado accept what was agreed on; by itself it compresses nothing."""
+        return {} if self._deflates else None

@@ -9,6 +9,7 @@ hashed like the others, never sent.
 import hashlib
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from vibehq_nb.core.errors import GapError
@@ -119,6 +120,11 @@ class EventLog:
         """The smallest offset whose successors are all in memory."""
         return self.head - len(self._entries)
 
+    @property
+    def mean_bytes(self) -> float:
+        """How long an entry in memory is on average; 0 without any."""
+        return self._bytes / len(self._entries) if self._entries else 0.0
+
     def append(self, body: bytes, at: int) -> Entry:
         """Chain *body* to the head and return its entry."""
         offset = self.head + 1
@@ -139,9 +145,9 @@ class EventLog:
         ):
             self._bytes -= len(self._entries.popleft().body)
 
-    def since(self, offset: int) -> list[Entry]:
+    def since(self, offset: int, limit: int | None = None) -> list[Entry]:
         """
-        Return the entries after *offset*, oldest first.
+        Return the entries after *offset*, oldest first, at most *limit* of them.
 
         Raises:
             GapError: If some of them are not in memory.
@@ -149,4 +155,5 @@ class EventLog:
         if offset < self.oldest:
             raise GapError(offset, self.oldest)
         skip = len(self._entries) - (self.head - offset)
-        return [entry for index, entry in enumerate(self._entries) if index >= skip]
+        end = None if limit is None else skip + limit
+        return list(islice(self._entries, skip, end))

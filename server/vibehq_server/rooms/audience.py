@@ -9,6 +9,9 @@ from vibehq_server.notices import note_gap
 from vibehq_server.rooms.uplink import Uplink
 from vibehq_server.rooms.viewer import Viewer
 
+HEAD_BYTES = 1024
+"""More than the messages ahead of a keyframe's bytes take."""
+
 
 class Audience:
     """The viewers of one terminal, each at its own place in the ring."""
@@ -79,8 +82,11 @@ class Audience:
 
     def paint_joining(self, snapshot: TerminalSnapshot, frames: list[bytes]) -> None:
         """Give the keyframe to those who wait for one and can take it."""
+        size = HEAD_BYTES + sum(map(len, frames))
         for viewer in self:
-            if viewer.phase == "joining" and not viewer.is_clogged:
+            if viewer.phase != "joining" or viewer.is_clogged:
+                continue
+            if viewer.connection.outbox.has_room(size):
                 self._paint(viewer, snapshot, frames)
 
     def _paint(
@@ -94,8 +100,7 @@ class Audience:
             note_gap(self._room, connection, gap)
             connection.send_message(gap)
         connection.send_message(snapshot)
-        for frame in frames:
-            connection.write(frame)
+        connection.write_together(frames)
         viewer.cursor = viewer.owed_until = snapshot.offset
         viewer.acked = None if viewer.acked is None else snapshot.offset
         viewer.size = (snapshot.cols, snapshot.rows)

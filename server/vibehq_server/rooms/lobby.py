@@ -10,9 +10,9 @@ from vibehq_nb.core.log import Resume
 from vibehq_nb.core.messages import Presence, StateSnapshot
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.directory import Present
+from vibehq_server.frames import encode_frame
 from vibehq_server.identity import Identity
 from vibehq_server.notices import note_resume
-from vibehq_server.outbox import encode_frame
 from vibehq_server.replicated import ReplicatedRoom
 
 PACE_SECONDS = 0.25
@@ -53,7 +53,7 @@ class LobbyRoom(ReplicatedRoom):
         resume: Resume = "fresh" if position is None else "reset"
         reason = "" if position is None else "not-kept"
         note_resume(self.hub, self.key, connection, resume, reason)
-        connection.send_message(self._connected(connection, resume, reason))
+        connection.send_message(self.connected(connection, resume, reason))
         connection.send_message(self._snapshot(connection.identity))
         self.connections.add(connection)
 
@@ -89,7 +89,7 @@ class LobbyRoom(ReplicatedRoom):
             frames = [frame for room, frame in changes if identity.allows(room)]
             for connection in audience:
                 for frame in (*frames, snapshot):
-                    self._write(connection, frame)
+                    connection.write(frame)
 
     def _audiences(self) -> Iterator[tuple[Identity, list[Connection]]]:
         """Yield the connections that are told the same, with one identity of them."""

@@ -123,7 +123,7 @@ class TerminalRoom(ReplicatedRoom):
     def _tell(self, viewer: Viewer, resume: Resume, reason: str) -> None:
         uplink = self._uplink
         size = uplink.stream.size
-        told = self._connected(
+        told = self.connected(
             viewer.connection,
             resume,
             reason,

@@ -21,7 +21,7 @@ from vibehq_nb.core.messages import (
 )
 from vibehq_nb.core.stream import ByteStream
 from vibehq_server.connection import Connection
-from vibehq_server.outbox import encode_frame
+from vibehq_server.frames import encode_frame
 from vibehq_server.rooms.viewer import CHUNK_BYTES, Chunks
 
 Painter = Callable[[TerminalSnapshot, list[bytes]], None]

@@ -14,7 +14,7 @@ from vibehq_nb.core.log import Resume
 from vibehq_nb.core.messages import Resized
 from vibehq_nb.core.stream import ByteStream
 from vibehq_server.connection import Connection
-from vibehq_server.outbox import encode_frame
+from vibehq_server.frames import encode_frame
 
 CHUNK_BYTES = 64 * 1024
 HIGH_WATER_BYTES = 256 * 1024

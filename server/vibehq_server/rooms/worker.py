@@ -94,7 +94,7 @@ class WorkerRoom(ReplicatedRoom):
     async def on_connect(self, connection: Connection, request: ConnectRequest) -> None:
         """Wait for the hello."""
         self.connections.add(connection)
-        connection.send_message(self._connected(connection, "fresh", ""))
+        connection.send_message(self.connected(connection, "fresh", ""))
 
     async def on_close(
         self, connection: Connection, code: int, reason: str, was_clean: bool
