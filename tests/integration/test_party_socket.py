@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from tests.integration.house import House
@@ -172,6 +173,32 @@ async def test_a_close_frame_without_a_code_is_told_as_1005():
         await until(lambda: heard.opens == 2)
 
     assert heard.of(CloseEvent)[0].code == 1005
+
+
+async def test_a_peer_that_closes_and_keeps_the_line_is_left_soon(monkeypatch):
+    monkeypatch.setattr(link, "CLOSE_SECONDS", 0.05)
+    heard = Heard()
+
+    async def say_goodbye_only(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        protocol = ServerProtocol()
+        while chunk := await reader.read(65536):
+            protocol.receive_data(chunk)
+            for event in protocol.events_received():
+                if isinstance(event, Request):
+                    protocol.send_response(protocol.accept(event))
+                    protocol.send_close(1012, "bye")
+            writer.write(b"".join(protocol.data_to_send()))
+        writer.close()
+
+    door = Door()
+    async with await asyncio.start_server(say_goodbye_only, "127.0.0.1", 0) as server:
+        door.port = server.sockets[0].getsockname()[1]
+        async with socket_at(door, heard):
+            await until(lambda: heard.opens == 2)
+
+    assert heard.of(CloseEvent)[0].code == 1012
 
 
 # The queue

@@ -81,6 +81,15 @@ class _Connect(connect):
         return exc
 
 
+class _Connection(ClientConnection):
+    """Does not wait for a peer that said goodbye and keeps the line."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.protocol.close_rcvd is not None:
+            self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+
 class Link:
     """An open WebSocket, and one that was."""
 
@@ -162,6 +171,7 @@ async def dial(
             max_size=MAX_FRAME_BYTES,
             proxy=None if parts.hostname in LOOPBACK else True,
             logger=_frames_logger,
+            create_connection=_Connection,
         )
     except InvalidStatus as error:
         status = error.response.status_code
