@@ -43,6 +43,7 @@ class Link:
     def __init__(self, fault: Fault, client: asyncio.StreamWriter) -> None:
         self.up = self.down = 0
         self.is_cut = False
+        self.met_its_fault = False
         self.on_down: Callable[[], None] | None = None
         """Called once, in place of forwarding the next bytes from the server."""
         self._fault = fault
@@ -127,6 +128,7 @@ class Link:
         passed = self.up if is_up else self.down
         cut = self._fault.cut_up if is_up else self._fault.cut_down
         is_last = cut is not None and passed + len(data) >= cut
+        self.met_its_fault |= is_last
         if cut is not None:
             data = data[: max(0, cut - passed)]
         if is_up:
@@ -147,6 +149,7 @@ class FaultProxy:
         refuses: Whether new connections are dropped at once.
         links: The open ones, oldest first.
         accepted: How many there were.
+        cuts: How many of them ended at the byte their plan named.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -155,7 +158,7 @@ class FaultProxy:
         self.plan: Callable[[], Fault] = Fault
         self.refuses = False
         self.links: list[Link] = []
-        self.accepted = 0
+        self.accepted = self.cuts = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
 
@@ -191,4 +194,5 @@ class FaultProxy:
                 await link.carry(client, self.target_port, writer)
         finally:
             self.links.remove(link)
+            self.cuts += link.met_its_fault
             self._tasks.discard(task)

@@ -9,10 +9,11 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from vibehq_nb.client.replica import EventReplica, TerminalReplica
 from vibehq_nb.core.codec import Decoder
@@ -26,26 +27,54 @@ PAUSE_SECONDS = 0.02
 Json = dict[str, Any]
 
 
+class Broken(AssertionError):
+    """A promise that was not kept."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """
+    How a client gets in.
+
+    Attributes:
+        port: The server's, on this host.
+        headers: Its credential.
+        via: The port to dial instead: a proxy's.
+    """
+
+    port: int
+    headers: Mapping[str, str]
+    via: int | None = None
+
+
 async def dial(
-    port: int,
-    room: str,
-    headers: Mapping[str, str],
-    position: Position | None = None,
-    **query: str,
+    door: Door, room: str, position: Position | None = None, **query: str
 ) -> ClientConnection:
-    """Open a socket to ``party/room`` on *port* of this host."""
+    """
+    Open a socket to ``party/room``.
+
+    Raises:
+        Broken: If the server refuses for good.
+    """
     if position is not None:
         query |= {"epoch": position.epoch, "offset": str(position.offset)}
     pairs = "&".join(f"{name}={value}" for name, value in query.items())
-    return await connect(
-        f"ws://127.0.0.1:{port}/parties/{room}?{pairs}",
-        additional_headers=dict(headers),
-        compression=None,
-        max_size=None,
-        open_timeout=5,
-        close_timeout=1,
-        ping_interval=None,
-    )
+    try:
+        return await connect(
+            f"ws://127.0.0.1:{door.port}/parties/{room}?{pairs}",
+            host="127.0.0.1",
+            port=door.via or door.port,
+            additional_headers=dict(door.headers),
+            compression=None,
+            max_size=None,
+            open_timeout=5,
+            close_timeout=1,
+            ping_interval=None,
+        )
+    except InvalidStatus as refusal:
+        if refusal.response.status_code < 500:
+            raise Broken(f"refused: {refusal.response.body!r}") from None
+        raise
 
 
 class Follower:
@@ -60,16 +89,15 @@ class Follower:
 
     def __init__(
         self,
-        port: int,
+        door: Door,
         room: str,
-        headers: Mapping[str, str],
         replica: EventReplica | TerminalReplica,
         on_open: Callable[[ClientConnection], Any] | None = None,
     ) -> None:
         self.replica = replica
         self.history: list[tuple[str, Any]] = []
         self.answers: list[tuple[str, str]] = []
-        self._address = (port, room, headers)
+        self._door, self._room = door, room
         self._decoder = Decoder(DOWNSTREAM[room.partition("/")[0]])
         self._on_open = on_open
 
@@ -81,9 +109,8 @@ class Follower:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _follow(self) -> None:
-        port, room, headers = self._address
         position = self.replica.position
-        async with await dial(port, room, headers, position) as socket:
+        async with await dial(self._door, self._room, position) as socket:
             self.history.append(("dial", position))
             if self._on_open is not None:
                 await self._on_open(socket)
@@ -106,10 +133,6 @@ class Follower:
     def offset(self) -> int:
         """How far it is."""
         return self.replica.position.offset if self.replica.position else 0
-
-
-class Broken(AssertionError):
-    """A history that breaks a promise."""
 
 
 def judge_entries(

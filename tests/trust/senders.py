@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection
 
-from tests.trust.followers import GONE, PAUSE_SECONDS, Broken, Json, dial
+from tests.trust.followers import GONE, PAUSE_SECONDS, Broken, Door, Json, dial
 
 MOST_PER_SECOND = 40
 """Below what the server lets one connection send."""
@@ -22,13 +22,11 @@ class Sender:
         closes: The code of each connection that ended; None without one.
     """
 
-    def __init__(
-        self, port: int, headers: Mapping[str, str], name: str, total: int
-    ) -> None:
+    def __init__(self, door: Door, name: str, total: int) -> None:
         self.name = name
         self.accepted: dict[int, int] = {}
         self.closes: list[int | None] = []
-        self._port, self._headers, self._total = port, headers, total
+        self._door, self._total = door, total
         self._sent = 0
         self._window = 4
 
@@ -49,9 +47,7 @@ class Sender:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _connected(self) -> None:
-        async with await dial(
-            self._port, "ops/main", self._headers, _pk=self.name
-        ) as socket:
+        async with await dial(self._door, "ops/main", _pk=self.name) as socket:
             reading = asyncio.create_task(self._read(socket))
             writing = asyncio.create_task(self._write(socket))
             await asyncio.wait([reading, writing], return_when="FIRST_COMPLETED")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.rounds import rounds, seeded
 from tests.trust.fault_proxy import Fault, FaultProxy
-from tests.trust.followers import Broken, Follower, judge_bytes, judge_entries
+from tests.trust.followers import Broken, Door, Follower, judge_bytes, judge_entries
 from tests.trust.senders import Sender, judge_senders
 from tests.trust.server_process import ServerProcess, bodies, read_log, served, until
 from vibehq_nb.client.replica import EventReplica, TerminalReplica
@@ -22,38 +22,38 @@ NO_EVENTS = {"types": ["scan-start", "scan-failed"]}
 
 
 class Cutter:
-    """Gives each link a random end, until there were enough of them."""
+    """Gives each link of *proxy* a random end, until *cuts* links met theirs."""
 
-    def __init__(self, randomness: random.Random, cuts: int, most_bytes: int) -> None:
-        self.cuts = 0
-        self._random, self._most, self._left = randomness, most_bytes, cuts
+    def __init__(
+        self, proxy: FaultProxy, randomness: random.Random, cuts: int, most_bytes: int
+    ) -> None:
+        self._proxy, self._random = proxy, randomness
+        self._wanted, self._most_bytes = cuts, most_bytes
+        proxy.plan = self._plan
 
     @property
     def is_done(self) -> bool:
-        return self._left <= 0
+        return self._proxy.cuts >= self._wanted
 
-    def plan(self) -> Fault:
-        if self._left <= 0:
+    def _plan(self) -> Fault:
+        if self.is_done:
             return Fault()
-        self._left -= 1
-        self.cuts += 1
-        at = self._random.randrange(self._most)
+        at = self._random.randrange(self._most_bytes)
         where = self._random.random()
         if where < 0.1:
-            return Fault(cut_up=self._random.randrange(1500))
+            return Fault(cut_up=at % 1500)
         if where < 0.3:  # while the client is being answered
             return Fault(cut_down=at % 2000)
         return Fault(cut_down=at)
 
-
-async def kill_at_times(server: ServerProcess, cutter: Cutter) -> None:
-    """Kill and restart the server after each so many cuts, until there are no more."""
-    due = CUTS_PER_KILL
-    while not cutter.is_done:
-        if cutter.cuts >= due:
-            due += CUTS_PER_KILL
-            await server.restart()
-        await asyncio.sleep(0.01)
+    async def kill_at_times(self, server: ServerProcess) -> None:
+        """Kill and restart *server* after each so many cuts, until all are done."""
+        due = CUTS_PER_KILL
+        while not self.is_done:
+            if self._proxy.cuts >= due:
+                due += CUTS_PER_KILL
+                await server.restart()
+            await asyncio.sleep(0.01)
 
 
 def subscribing(filters: dict):
@@ -80,19 +80,19 @@ async def running(clients: Iterable[Follower | Sender]) -> AsyncIterator[None]:
 async def test_entries_are_one_contiguous_run_however_often_links_and_server_die(
     tmp_path: Path,
 ) -> None:
-    cutter = Cutter(seeded("resume entries"), rounds(500), 40_000)
+    randomness = seeded("resume entries")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(served(tmp_path))
         proxy = await stack.enter_async_context(FaultProxy(server.port))
-        proxy.plan = cutter.plan
-        where = (proxy.port, "ops/main", server.admin)
-        followers = [Follower(*where, EventReplica()) for _ in range(4)]
-        filtered = Follower(*where, EventReplica(), subscribing(NO_EVENTS))
+        cutter = Cutter(proxy, randomness, rounds(500), 40_000)
+        door = Door(server.port, server.admin, proxy.port)
+        followers = [Follower(door, "ops/main", EventReplica()) for _ in range(4)]
+        filtered = Follower(door, "ops/main", EventReplica(), subscribing(NO_EVENTS))
         senders = [
-            Sender(proxy.port, server.admin, f"sender-{n}", 100_000) for n in range(3)
+            Sender(door, f"sender-{n}", 100_000) for n in range(3)
         ]
         async with running([*followers, filtered, *senders]):
-            await kill_at_times(server, cutter)
+            await cutter.kill_at_times(server)
             for sender in senders:
                 sender.finish()
             await until(lambda: all(sender.is_finished for sender in senders))
