@@ -6,6 +6,7 @@ does not use those: it reads the raw frames and compares them with the log itsel
 """
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from vibehq_nb.client.replica import EventReplica, TerminalReplica
+from vibehq_nb.client.replica import EventReplica, Output, TerminalReplica
 from vibehq_nb.core.codec import Decoder
 from vibehq_nb.core.ids import Position
 from vibehq_nb.core.messages import DOWNSTREAM
@@ -83,6 +84,8 @@ class Follower:
 
     Attributes:
         history: What happened, in order: ``("dial", position)``, then each frame.
+        answers: Resume and reason of every ``connected``.
+        printed: SHA-256 of all terminal bytes a person would have seen printed.
     """
 
     replica: EventReplica | TerminalReplica
@@ -97,6 +100,7 @@ class Follower:
         self.replica = replica
         self.history: list[tuple[str, Any]] = []
         self.answers: list[tuple[str, str]] = []
+        self.printed = hashlib.sha256()
         self._door, self._room = door, room
         self._decoder = Decoder(DOWNSTREAM[room.partition("/")[0]])
         self._on_open = on_open
@@ -121,7 +125,9 @@ class Follower:
         if isinstance(frame, bytes):
             self.history.append(("bytes", frame))
             assert isinstance(self.replica, TerminalReplica)
-            self.replica.receive(frame)
+            for event in self.replica.receive(frame):
+                if isinstance(event, Output):
+                    self.printed.update(event.content)
             return
         plain: Json = json.loads(frame)
         self.history.append((plain["type"], plain))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.rounds import rounds, seeded
+from tests.trust.byte_source import ByteSource
 from tests.trust.fault_proxy import Fault, FaultProxy
 from tests.trust.followers import Broken, Door, Follower, judge_bytes, judge_entries
 from tests.trust.senders import Sender, judge_senders
@@ -38,13 +39,10 @@ class Cutter:
     def _plan(self) -> Fault:
         if self.is_done:
             return Fault()
-        at = self._random.randrange(self._most_bytes)
-        where = self._random.random()
-        if where < 0.1:
-            return Fault(cut_up=at % 1500)
-        if where < 0.3:  # while the client is being answered
-            return Fault(cut_down=at % 2000)
-        return Fault(cut_down=at)
+        most = self._most_bytes
+        if self._random.random() < 0.2:  # while the client is being answered
+            most = 2000
+        return Fault(self._random.randrange(most), self._random.randrange(most))
 
     async def kill_at_times(self, server: ServerProcess) -> None:
         """Kill and restart *server* after each so many cuts, until all are done."""
@@ -64,7 +62,7 @@ def subscribing(filters: dict):
 
 
 @asynccontextmanager
-async def running(clients: Iterable[Follower | Sender]) -> AsyncIterator[None]:
+async def running(clients: Iterable[Follower | Sender | ByteSource]) -> AsyncIterator[None]:
     """Let clients run beside the block; a failure of one fails the block."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -110,3 +108,40 @@ async def test_entries_are_one_contiguous_run_however_often_links_and_server_die
     assert answers == {("fresh", ""), ("resumed", "")}
     assert server.starts > 1
 
+
+
+@pytest.mark.timeout(1200)
+async def test_a_terminals_bytes_come_once_and_in_order_through_cuts_and_kills(
+    tmp_path: Path,
+) -> None:
+    randomness = seeded("resume bytes")
+    cuts = rounds(500)
+    total = cuts * 40_000
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(served(tmp_path))
+        proxy = await stack.enter_async_context(FaultProxy(server.port))
+        cutter = Cutter(proxy, randomness, cuts, 320_000)
+        source = ByteSource(Door(server.port, server.worker, proxy.port))
+        door = Door(server.port, server.admin, proxy.port)
+        viewers = [Follower(door, "terminal/vm", TerminalReplica()) for _ in range(4)]
+        async with running([source, *viewers]):
+            await until(lambda: all(one.replica.position for one in viewers))
+            killing = asyncio.create_task(cutter.kill_at_times(server))
+            while len(source.data) < total or not killing.done():
+                # As fast as it is read: a terminal waits for its room.
+                await until(lambda: _lag(source, viewers) < 200_000, 30)
+                source.data += randomness.randbytes(randomness.randrange(1, 20_000))
+            await killing
+            await until(lambda: _lag(source, viewers) == 0, 30)
+    for viewer in viewers:
+        reached, missing = judge_bytes(viewer.history, source.epoch, source.part)
+        assert (reached, missing) == (len(source.data), 0)
+        assert viewer.printed.digest() == hashlib.sha256(source.data).digest()
+        assert {resume for resume, _ in viewer.answers} >= {"fresh", "resumed"}
+    answers = {answer for viewer in viewers for answer in viewer.answers}
+    assert ("waiting", "worker-away") in answers
+    assert server.starts > 1
+
+
+def _lag(source: ByteSource, viewers: list[Follower]) -> int:
+    return len(source.data) - min(viewer.offset for viewer in viewers)
