@@ -121,7 +121,8 @@ async def test_a_terminals_bytes_come_once_and_in_order_through_cuts_and_kills(
         server = await stack.enter_async_context(served(tmp_path))
         proxy = await stack.enter_async_context(FaultProxy(server.port))
         cutter = Cutter(proxy, randomness, cuts, 320_000)
-        source = ByteSource(Door(server.port, server.worker, proxy.port))
+        behind = await stack.enter_async_context(FaultProxy(server.port))
+        source = ByteSource(Door(server.port, server.worker, behind.port))
         door = Door(server.port, server.admin, proxy.port)
         viewers = [Follower(door, "terminal/vm", TerminalReplica()) for _ in range(4)]
         async with running([source, *viewers]):
@@ -131,6 +132,8 @@ async def test_a_terminals_bytes_come_once_and_in_order_through_cuts_and_kills(
                 # As fast as it is read: a terminal waits for its room.
                 await until(lambda: _lag(source, viewers) < 200_000, 30)
                 source.data += randomness.randbytes(randomness.randrange(1, 20_000))
+                if randomness.random() < 0.05:
+                    behind.cut()
             await killing
             await until(lambda: _lag(source, viewers) == 0, 30)
     for viewer in viewers:
@@ -141,6 +144,7 @@ async def test_a_terminals_bytes_come_once_and_in_order_through_cuts_and_kills(
     answers = {answer for viewer in viewers for answer in viewer.answers}
     assert ("waiting", "worker-away") in answers
     assert server.starts > 1
+    assert len(source.sinces) > server.starts
 
 
 def _lag(source: ByteSource, viewers: list[Follower]) -> int:
