@@ -5,9 +5,12 @@ Each append raises the barrier; whatever is sent afterwards is held until the lo
 stored that far. If the log refuses, what was held is dropped and its senders told.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
+
+logger = logging.getLogger(__name__)
 
 Action = Callable[[], None]
 
@@ -51,7 +54,7 @@ class OutputGate:
         """Run what waited for *stored* or less, in order."""
         self.stored = max(self.stored, stored)
         while self._held and self._held[0].barrier <= self.stored:
-            self._held.popleft().action()
+            _run(self._held.popleft().action)
 
     def drop(self, offset: int) -> None:
         """Begin anew at *offset*; what was held does not happen."""
@@ -59,4 +62,11 @@ class OutputGate:
         self.appended = self.stored = offset
         for item in held:
             if item.otherwise is not None:
-                item.otherwise()
+                _run(item.otherwise)
+
+
+def _run(action: Action) -> None:
+    try:
+        action()
+    except Exception:  # one that fails must not keep the others in
+        logger.exception("output that was held could not be sent")

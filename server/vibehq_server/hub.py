@@ -12,6 +12,7 @@ from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import RoomKey, is_room_name
 from vibehq_nb.core.messages import Close
 from vibehq_server.alarm_clock import AlarmClock
+from vibehq_server.append_seconds import AppendSeconds
 from vibehq_server.connection import Connection
 from vibehq_server.counters import Counters
 from vibehq_server.directory import Directory
@@ -70,6 +71,7 @@ class Hub:
         self.sql_folder = sql_folder
         self.directory = Directory()
         self.alarms = AlarmClock(self)
+        self.append_seconds = AppendSeconds()
         self._props = dict(props or {})
         self.door = Door()
         self.counters = Counters()

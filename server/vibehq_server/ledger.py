@@ -16,6 +16,7 @@ from vibehq_nb.core.codec import Decoder
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import Entry, EventLog
 from vibehq_nb.core.messages import Message
+from vibehq_nb.core.saved import Saved
 from vibehq_server.appender import Appender
 from vibehq_server.room_sql import RoomSql, sql_path
 from vibehq_server.storage import KeyValues, Storage, Stored
@@ -90,7 +91,7 @@ class Ledger:
             key,
             hub,
             self._folded.on_stored,
-            reload or self.open,
+            reload or self.mend,
             self._after_batch,
             self._before_batch,
         )
@@ -111,7 +112,7 @@ class Ledger:
         self.answers = Answers(saved.get("answers"))
         self.kept = KeyValues(saved.get("storage"))
         self._saved_offset = after = opened.saved_offset
-        decoder = Decoder((*self._folded.entries, Answered, Stored))
+        decoder = Decoder((*self._folded.entries, Answered, Stored, Saved))
         tail = EventLog(str(self._key), opened.epoch, head=after)
         while entries := await self._hub.log.read(self._key, after, 1000):
             for entry in entries:
@@ -121,10 +122,14 @@ class Ledger:
         await self.appender.begin(tail, opened)
         self.is_open = True
 
-    async def _opened(self) -> KeyValues:
+    async def mend(self) -> None:
+        """Open the log if it is not open yet, or anew if it refused entries."""
         async with self._opening:
-            if not self.is_open:
+            if not self.is_open or self.appender.is_stale:
                 await self.open()
+
+    async def _opened(self) -> KeyValues:
+        await self.mend()
         return self.kept
 
     def append(self, message: Message) -> int:
@@ -145,6 +150,8 @@ class Ledger:
                 self.answers.note(message.sender, message.message_id, message.result)
             case Stored():
                 self.kept.fold(message)
+            case Saved():
+                pass
             case _:
                 self._folded.apply(message, at_ms)
 
@@ -175,8 +182,9 @@ class Ledger:
             "answers": self.answers.as_state(),
             "storage": self.kept.as_state(),
         }
-        await self._hub.log.save(self._key, head, msgspec.json.encode(state))
-        self._saved_offset = head
+        self._saved_offset = head  # if it fails, the next try is 500 entries later
+        at_ms = int(self._hub.clock() * 1000)
+        await self.appender.save(head, msgspec.json.encode(state), at_ms)
 
     def _open_sql(self) -> RoomSql:
         folder = self._hub.sql_folder

@@ -6,6 +6,7 @@ A subclass says what its log holds (``entries``), how one entry changes its stat
 message (``receive``). Everything a client sees is stored first.
 """
 
+import inspect
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -139,7 +140,14 @@ class ReplicatedRoom(Room):
         await self.on_start(self._props)
 
     async def _reload(self) -> None:
-        await super().run(self._begin)
+        await super().run(self._turn, lambda: None)
+
+    async def _turn(self, work: Callable[..., Any], *args: Any) -> Any:
+        # No hook ever sees what the log refused: the room is made anew before it.
+        if self._appender.is_stale:
+            await self._begin()
+        result = work(*args)
+        return await result if inspect.isawaitable(result) else result
 
     def append(self, message: Message) -> int:
         """
@@ -160,7 +168,7 @@ class ReplicatedRoom(Room):
 
     async def run(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run *work* as the room's actor; return once what it appended is stored."""
-        result = await super().run(work, *args)
+        result = await super().run(self._turn, work, *args)
         await self.committed()
         return result
 
@@ -193,7 +201,7 @@ class ReplicatedRoom(Room):
 
     async def join(self, connection: Connection, request: ConnectRequest) -> None:
         """Take a connection in; it follows the log once it is served."""
-        await super().run(self._enter, connection, request)
+        await super().run(self._turn, self._enter, connection, request)
 
     async def _enter(self, connection: Connection, request: ConnectRequest) -> None:
         await self._admit(connection, request)
@@ -283,7 +291,11 @@ class ReplicatedRoom(Room):
         self, connection: Connection, code: str, reason: str, message_id: str | None
     ) -> None:
         refusal = Error(code=code, message=reason, id=message_id or msgspec.UNSET)
-        self.send(connection, refusal)
+
+        def tell() -> None:
+            connection.send_message(refusal)
+
+        self._appender.gate.do(tell, tell)  # also if what came before is not stored
 
     async def on_error(self, connection: Connection, error: Exception) -> None:
         """Say that something failed here, and no more."""

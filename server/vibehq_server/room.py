@@ -194,7 +194,7 @@ class Room(RoomHooks):
         await self.run(self.on_start, props)
 
     async def _reload(self) -> None:
-        await self._ledger.open()
+        await self._ledger.mend()
 
     async def committed(self) -> None:
         """Wait until what was stored so far is on disk, or raise NotStoredError."""

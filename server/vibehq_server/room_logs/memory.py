@@ -61,7 +61,7 @@ class MemoryRoomLog:
     """
     Keeps logs as long as this object lives; nothing is trimmed but by :meth:`trim`.
 
-    While ``is_full`` is set every append is refused, as on a full disk.
+    While ``is_full`` is set nothing is written, as on a full disk; reads go on.
     """
 
     def __init__(self) -> None:
@@ -73,6 +73,10 @@ class MemoryRoomLog:
 
     def _room(self, room: RoomKey) -> _Room:
         return self._rooms.setdefault(room, _Room(epoch=secrets.token_hex(8)))
+
+    def _refuse_writes(self) -> None:
+        if self._is_closed or self.is_full:
+            raise NotStoredError("the room log takes no entries")
 
     async def open(self, room: RoomKey) -> Opened:
         """Return where *room* stands; creates it with a new epoch if need be."""
@@ -88,6 +92,7 @@ class MemoryRoomLog:
 
     async def claim(self, room: RoomKey) -> Term:
         """Become the owner of *room*; a memory log has one server, so it is free."""
+        self._refuse_writes()
         kept = self._room(room)
         kept.term += 1
         return Term(kept.term)
@@ -101,9 +106,8 @@ class MemoryRoomLog:
             NotStoredError: If they do not follow the head, while ``is_full``, or
                 after :meth:`close`.
         """
+        self._refuse_writes()
         kept = self._room(room)
-        if self._is_closed or self.is_full:
-            raise NotStoredError("the room log takes no entries")
         if term != kept.term:
             raise FencedError(f"a later claim took {room}")
         refuse_strangers(room, kept.head, kept.head_hash, entries)
@@ -132,6 +136,7 @@ class MemoryRoomLog:
 
     async def save(self, room: RoomKey, offset: int, state: bytes) -> None:
         """Keep *state* as the state at *offset*, in place of what was kept before."""
+        self._refuse_writes()
         kept = self._room(room)
         if offset > kept.head:
             raise NotStoredError(f"offset {offset} is ahead of the head of {room}")

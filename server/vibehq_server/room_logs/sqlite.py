@@ -95,12 +95,20 @@ class SqliteRoomLog:
             BrokenLogError: If the room is audited and its chain does not hold.
             NotStoredError: If the disk refuses.
         """
-        epoch = secrets.token_hex(8)
-        opened = await self._write(lambda store: store.open(room, epoch))
+        opened = await self._read(lambda store: store.find(room))
+        if opened is None:
+            opened = await self._create(room)
         if room.party in self._audited_parties:
             broken = await self.verify(room)
             if broken is not None:
                 raise BrokenLogError(room, broken)
+        return opened
+
+    async def _create(self, room: RoomKey) -> Opened:
+        epoch = secrets.token_hex(8)
+        await self._write(lambda store: store.create(room, epoch))
+        opened = await self._read(lambda store: store.find(room))
+        assert opened is not None
         return opened
 
     async def claim(self, room: RoomKey) -> Term:

@@ -14,6 +14,7 @@ from pathlib import Path
 from vibehq_nb.core.errors import GapError, NotStoredError, VibeError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import FIRST_HASH, Entry, chain
+from vibehq_nb.core.saved import vouches
 from vibehq_server.room_logs.following import refuse_strangers
 from vibehq_server.room_logs.port import FencedError, Opened, Term
 from vibehq_server.room_logs.sqlite_schema import connect
@@ -23,13 +24,13 @@ _TRIM_ROWS = 2_000
 
 
 class BrokenLogError(VibeError):
-    """An audited room's entries do not follow from the first one."""
+    """An audited room's entries, or its saved state, do not follow from the first."""
 
     def __init__(self, room: RoomKey, offset: int) -> None:
         """Name the first *offset* that does not follow."""
         super().__init__(
-            f"the log of {room} was changed from outside: entry {offset} does not "
-            "follow the one before; restore the file from a backup"
+            f"the log of {room} was changed from outside: what it holds at offset "
+            f"{offset} does not follow from its entries; restore it from a backup"
         )
         self.room = room
         self.offset = offset
@@ -71,33 +72,40 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what the block wrote when it ends well, durably; nothing otherwise."""
+        self._roll_back()  # where the disk refused even that before
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
-    def open(self, room: RoomKey, new_epoch: str) -> Opened:
-        """Return where *room* stands; creates it with *new_epoch* if need be."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO rooms (party, name, audited, epoch, head_hash)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (*room, room.party in self._audited_parties, new_epoch, FIRST_HASH),
-        )
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def find(self, room: RoomKey) -> Opened | None:
+        """Return where *room* stands, if it was ever opened."""
         row = self._db.execute(
             "SELECT epoch, head, head_hash, oldest, coalesce(states.offset, 0), state"
             " FROM rooms LEFT JOIN states ON states.room = rooms.id"
             " WHERE party = ? AND name = ?",
             room,
         ).fetchone()
-        return Opened(*row)
+        return None if row is None else Opened(*row)
+
+    def create(self, room: RoomKey, new_epoch: str) -> None:
+        """Let *room* begin with *new_epoch*, unless it is there."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO rooms (party, name, audited, epoch, head_hash)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (*room, room.party in self._audited_parties, new_epoch, FIRST_HASH),
+        )
 
     def claim(self, room: RoomKey, new_epoch: str) -> Term:
         """Begin a new ownership of *room* and return its term."""
-        self.open(room, new_epoch)
+        self.create(room, new_epoch)
         self._db.execute(
             "UPDATE rooms SET term = term + 1 WHERE party = ? AND name = ?", room
         )
@@ -172,7 +180,20 @@ class Store:
         return [Entry(*row[1:]) for row in rows[:limit] if row[1] is not None]
 
     def first_broken(self, room: RoomKey) -> int | None:
-        """Return the first offset of *room* that does not follow, or None."""
+        """
+        Return the first offset of *room* that does not follow, or None.
+
+        In an audited room also the offset of a saved state that no entry vouches for.
+        """
+        # One transaction: what is appended or trimmed meanwhile is not to be seen.
+        self._db.execute("BEGIN")
+        try:
+            broken = self._first_broken_entry(room)
+            return self._broken_state(room) if broken is None else broken
+        finally:
+            self._roll_back()
+
+    def _first_broken_entry(self, room: RoomKey) -> int | None:
         row = self._db.execute(
             "SELECT id, head, head_hash, oldest FROM rooms"
             " WHERE party = ? AND name = ?",
@@ -186,12 +207,12 @@ class Store:
         rows = self._db.execute(
             # Cast, because a tampered row may hold values of any type.
             "SELECT offset, CAST(at AS INTEGER), CAST(body AS BLOB), hash FROM entries"
-            " WHERE room = ? AND offset <= ? ORDER BY offset",
-            (room_id, head),
+            " WHERE room = ? ORDER BY offset",
+            (room_id,),
         )
         for offset, at, body, found in rows:
             at_offset += 1
-            if offset != at_offset:
+            if offset != at_offset or offset > head:
                 return int(at_offset)
             if previous and chain(previous, str(room), offset, at, body) != found:
                 return int(offset)
@@ -199,6 +220,23 @@ class Store:
         if at_offset != head:
             return int(at_offset) + 1
         return int(head) if previous and previous != head_hash else None
+
+    def _broken_state(self, room: RoomKey) -> int | None:
+        row = self._db.execute(
+            "SELECT rooms.id, states.offset, CAST(state AS BLOB) FROM rooms"
+            " JOIN states ON states.room = rooms.id"
+            " WHERE audited AND party = ? AND name = ?",
+            room,
+        ).fetchone()
+        if row is None:
+            return None
+        room_id, covers, state = row
+        bodies = self._db.execute(
+            "SELECT body FROM entries WHERE room = ? AND offset > ? ORDER BY offset",
+            (room_id, covers),
+        )
+        is_vouched = any(vouches(body, covers, state) for (body,) in bodies)
+        return None if is_vouched else int(covers)
 
     def trim(self, retention: Retention, now: float) -> int:
         """

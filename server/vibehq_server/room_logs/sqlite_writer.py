@@ -20,9 +20,10 @@ from vibehq_server.room_logs.sqlite_store import Retention, Store
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.5
-"""How long nothing is queued before retention is looked at."""
+"""How long the thread waits for work before it looks at the clock."""
 
 TRIM_EVERY_SECONDS = 60.0
+"""How often retention is looked at, at work or idle."""
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +123,7 @@ class GroupWriter:
             while (group := self._next_group()) is not None:
                 if group:
                     self._finish(self._commit(group))
-                elif time.monotonic() >= self._trim_at:
+                if time.monotonic() >= self._trim_at:
                     self._trim()
         finally:
             self._store.close()
@@ -138,18 +139,14 @@ class GroupWriter:
             return None if self._is_closed and not group else group
 
     def _commit(self, group: list[Job]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
         try:
             with self._store.transaction():
-                outcomes.extend(self._run(job) for job in group)
-        except sqlite3.Error as error:
-            failure = NotStoredError(f"the disk refuses the room log: {error}")
-            logger.error("room log: nothing stored: %s", error)
-            return [(job, None, failure) for job in group]
+                outcomes = [self._run(job) for job in group]
         except Exception as error:
-            logger.exception("room log: nothing stored")
-            failure = NotStoredError(f"the room log failed: {type(error).__name__}")
-            return [(job, None, failure) for job in group]
+            if len(group) > 1:
+                # One by one: what one room cannot store must not cost another's.
+                return [outcome for job in group for outcome in self._commit([job])]
+            return [(group[0], None, _failure(error))]
         self.commits += 1
         return outcomes
 
@@ -173,7 +170,7 @@ class GroupWriter:
         try:
             with self._store.transaction():
                 deleted = self._store.trim(self._retention, self._clock())
-        except sqlite3.Error as error:
+        except Exception as error:  # the thread must live on
             logger.warning("room log: retention has to wait: %s", error)
             deleted = 0
         if not deleted:
@@ -194,6 +191,14 @@ class _Load:
     def add(self, job: Job) -> None:
         self.entries += job.entries
         self.size_bytes += job.size_bytes
+
+
+def _failure(error: Exception) -> NotStoredError:
+    if isinstance(error, sqlite3.Error):
+        logger.error("room log: not stored: %s", error)
+        return NotStoredError(f"the disk refuses the room log: {error}")
+    logger.error("room log: not stored", exc_info=error)
+    return NotStoredError(f"the room log failed: {type(error).__name__}")
 
 
 def _answer(outcomes: list[Outcome]) -> None:

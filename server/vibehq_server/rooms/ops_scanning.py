@@ -9,7 +9,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -158,10 +157,9 @@ class ScanningRoom(ReplicatedRoom):
 
     async def _ask(self, scan: RunningScan, asked: Scan) -> None:
         """Ask the workers, outside the actor: their answers have to get in."""
-        with suppress(NotStoredError):
+        try:
             await self.committed()
-        if scan.scan_id not in self._board.running:
-            # The log refused its start, and the room is what its log says again.
+        except NotStoredError:
             self._scans.pop(scan.scan_id, None)
             return
         due = self.now + timedelta(seconds=SCAN_SECONDS + GRACE_SECONDS)
