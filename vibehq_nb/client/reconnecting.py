@@ -36,7 +36,6 @@ from vibehq_nb.client.socket_options import (
     asked,
 )
 from vibehq_nb.client.socket_queues import Frames, Inbox, size_bytes
-from vibehq_nb.core.backoff import Backoff
 from vibehq_nb.core.errors import UsageError
 
 
@@ -72,13 +71,7 @@ class ReconnectingWebSocket:
     def _use(self, settings: Settings) -> None:
         self._settings = settings
         self._teller = Teller(settings)
-        self._backoff = Backoff(
-            settings.min_reconnection_delay,
-            settings.max_reconnection_delay,
-            settings.reconnection_delay_grow_factor,
-            settings.min_uptime,
-            settings.max_retries,
-        )
+        self._backoff = settings.backoff()
 
     async def __aenter__(self) -> Self:
         """Start dialling, unless ``start_closed``; returns at once."""
@@ -92,12 +85,7 @@ class ReconnectingWebSocket:
         await self.wait_closed()
 
     def __aiter__(self) -> Self:
-        """
-        Iterate over the messages.
-
-        Raises:
-            UsageError: If ``on_message`` takes them.
-        """
+        """Iterate over the messages; UsageError if ``on_message`` takes them."""
         if self._settings.on_message is not None:
             raise UsageError("on_message takes the messages: nothing is left to read.")
         return self
@@ -258,7 +246,8 @@ class ReconnectingWebSocket:
             if self._link is link:
                 self._lose(link.close_event, None)
         finally:
-            if self._link is link:  # its loop is shut down
+            if self._link is link:  # its loop is shut down, or it broke
+                self._link = None
                 link.abort()
 
     def _greet(self, link: Link) -> None:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from vibehq_nb.client.link import CloseEvent
-from vibehq_nb.core.backoff import GROW_FACTOR, MAX_DELAY, MIN_DELAY, MIN_UPTIME
+from vibehq_nb.core.backoff import (
+    GROW_FACTOR,
+    MAX_DELAY,
+    MIN_DELAY,
+    MIN_UPTIME,
+    Backoff,
+)
 from vibehq_nb.core.errors import UsageError
 from vibehq_nb.core.party_url import Query
 
@@ -101,6 +107,16 @@ class Settings:
     on_message: Callable[[str | bytes], object] | None = None
     on_close: Callable[[CloseEvent], object] | None = None
     on_error: Callable[[Exception], object] | None = None
+
+    def backoff(self) -> Backoff:
+        """Return a count of tries by these delays, at its begin."""
+        return Backoff(
+            self.min_reconnection_delay,
+            self.max_reconnection_delay,
+            self.reconnection_delay_grow_factor,
+            self.min_uptime,
+            self.max_retries,
+        )
 
 
 def socket_options(options: PartyOptions) -> SocketOptions:
