@@ -59,6 +59,8 @@ class Connection:
         self._socket = socket
         self.is_open = True
         self.meter = Meter(None)
+        self.since = 0.0
+        """When it was opened, in seconds since 1970."""
         self.received_frames = 0
         self.received_bytes = 0
         self.closed_with: int | None = None

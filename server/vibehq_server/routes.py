@@ -39,6 +39,7 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
         ("/api/login-links", session.LoginLinksHandler),
         ("/api/rooms", rooms.RoomsHandler),
         (f"/api/rooms/{_ONE}/{_ONE}", rooms.RoomHandler),
+        (f"/api/rooms/{_ONE}/{_ONE}/log", rooms.RoomLogHandler),
         ("/api/workers", terminals.WorkersHandler),
         (f"/api/workers/{_ONE}/terminal", WorkerTerminalSocket),
         ("/api/terminals", terminals.TerminalsHandler),

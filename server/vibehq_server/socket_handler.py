@@ -95,6 +95,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         )
         is_worker = self.identity.has(Role.WORKER)
         self.connection.meter = Meter(None if is_worker else self._kind.message_rate)
+        self.connection.since = self.context.hub.clock()
         self.context.hub.counters.opened[self._key.party] += 1
         self.context.hub.directory.entered(self._key, self.connection)
         try:

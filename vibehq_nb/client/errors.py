@@ -44,12 +44,16 @@ class ApiError(VibeError):
         status: The HTTP status; 0 when there was no answer at all.
         code: The server's short word for it, for programs.
         message: One sentence for people.
+        more: What else the server said, by name.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, more: dict[str, Any] | None = None
+    ) -> None:
         """Keep what the server said."""
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
+        self.more = more or {}
 
 
 class SocketError(VibeError):

@@ -10,7 +10,18 @@ from vibehq_nb.client.replica import EventReplica
 from vibehq_nb.client.room_link import RoomLink
 from vibehq_nb.core.codec import Decoder
 from vibehq_nb.core.errors import DecodeError, VibeError
-from vibehq_nb.core.messages import DOWNSTREAM, Message
+from vibehq_nb.core.messages import (
+    DOWNSTREAM,
+    Connected,
+    Error,
+    Gap,
+    Message,
+    StateSnapshot,
+    Tick,
+)
+
+COMMON = (Connected, Gap, StateSnapshot, Tick, Error)
+"""What every replicated room says; all that is known of users' own."""
 
 QUEUE_MESSAGES = 10_000
 """Messages kept for a reader that lags; beyond, the room is read anew."""
@@ -33,7 +44,7 @@ class EventRoom:
     ) -> None:
         """Prepare to follow ``{party}/{room}``."""
         self.replica = EventReplica()
-        self._decoder = Decoder(DOWNSTREAM[party])
+        self._decoder = Decoder(DOWNSTREAM.get(party, COMMON))
         self._messages: asyncio.Queue[Message | VibeError] = asyncio.Queue()
         self._socket = RoomLink(
             server, party, room, self, query=self._position, min_delay=min_delay

@@ -169,7 +169,7 @@ def _refusal(error: urllib.error.HTTPError) -> ApiError:
     words = body if isinstance(body, dict) else {}
     code = str(words.get("code") or f"http-{error.code}")
     text = str(words.get("message") or _plain_reason(error))
-    return ApiError(error.code, code, text)
+    return ApiError(error.code, code, text, words)
 
 
 def _plain_reason(error: urllib.error.HTTPError) -> str:

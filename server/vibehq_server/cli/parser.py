@@ -3,7 +3,8 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from vibehq_server.settings import nearest
@@ -77,3 +78,45 @@ def _choices(parser: argparse.ArgumentParser) -> frozenset[str]:
         if action.choices is not None
         for choice in action.choices
     )
+
+
+def _lazy(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        function = getattr(import_module(f"vibehq_server.cli.{module}"), name)
+        result: int = function(arguments)
+        return result
+
+    return run
+
+
+class Tree:
+    """Builds the commands, each with its help and an example."""
+
+    def __init__(self, parser: Parser, title: str = "command") -> None:
+        """Add commands below *parser*."""
+        self._below = parser.add_subparsers(metavar=title, parser_class=Parser)
+        self._prog = parser.prog
+
+    def group(self, name: str, text: str) -> "Tree":
+        """Add a noun; return where its verbs go."""
+        parser = self._below.add_parser(name, help=text, description=text)
+        return Tree(parser, "verb")
+
+    def add(
+        self,
+        name: str,
+        text: str,
+        example: str,
+        run: tuple[str, str],
+        aliases: Sequence[str] = (),
+    ) -> Parser:
+        """Add a verb that runs a function of a module here."""
+        parser: Parser = self._below.add_parser(
+            name,
+            aliases=list(aliases),
+            help=text,
+            description=text,
+            epilog=f"example:\n  {example}",
+        )
+        parser.set_defaults(run=_lazy(*run))
+        return parser

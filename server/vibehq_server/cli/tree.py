@@ -1,58 +1,12 @@
 """The tree of commands. Nouns are singular; ``ls`` is ``list``."""
 
-import argparse
-from collections.abc import Callable, Sequence
-from importlib import import_module
-
 from vibehq_nb import __version__
-from vibehq_server.cli.parser import Parser
+from vibehq_server.cli.parser import Parser, Tree
 from vibehq_server.settings import DEFAULT_PORT, LOG_FORMATS
 
 ROLES = ("viewer", "operator", "approver", "worker")
 _APPROVAL_ID = "the request's id, or its first characters (6 or more)"
 SEVERITIES = ("info", "low", "medium", "high", "critical")
-
-
-def _lazy(module: str, name: str) -> Callable[[argparse.Namespace], int]:
-    def run(arguments: argparse.Namespace) -> int:
-        function = getattr(import_module(f"vibehq_server.cli.{module}"), name)
-        result: int = function(arguments)
-        return result
-
-    return run
-
-
-class Tree:
-    """Builds the commands, each with its help and an example."""
-
-    def __init__(self, parser: Parser, title: str = "command") -> None:
-        """Add commands below *parser*."""
-        self._below = parser.add_subparsers(metavar=title, parser_class=Parser)
-        self._prog = parser.prog
-
-    def group(self, name: str, text: str) -> "Tree":
-        """Add a noun; return where its verbs go."""
-        parser = self._below.add_parser(name, help=text, description=text)
-        return Tree(parser, "verb")
-
-    def add(
-        self,
-        name: str,
-        text: str,
-        example: str,
-        run: tuple[str, str],
-        aliases: Sequence[str] = (),
-    ) -> Parser:
-        """Add a verb that runs a function of a module here."""
-        parser: Parser = self._below.add_parser(
-            name,
-            aliases=list(aliases),
-            help=text,
-            description=text,
-            epilog=f"example:\n  {example}",
-        )
-        parser.set_defaults(run=_lazy(*run))
-        return parser
 
 
 def build_parser() -> Parser:
@@ -245,6 +199,33 @@ def _add_room(tree: Tree) -> None:
         "list", "List live rooms.", "vibehq room ls", ("room", "list_"), ["ls"]
     )
     _add_remote(listing)
+
+    inspecting = tree.add(
+        "inspect",
+        "Show one live room: its log, who is in it, how far each was served.",
+        "vibehq room inspect ops/main",
+        ("room", "inspect"),
+    )
+    inspecting.add_argument("room", metavar="PARTY/ROOM")
+    _add_remote(inspecting)
+    tailing = tree.add(
+        "tail",
+        "Print the entries of a room's log: offset, time, type, text.",
+        "vibehq room tail ops/main --follow",
+        ("room", "tail"),
+    )
+    tailing.add_argument("room", metavar="PARTY/ROOM")
+    first = tailing.add_mutually_exclusive_group()
+    first.add_argument(
+        "--from", type=int, dest="first", metavar="OFFSET", help="begin at this entry"
+    )
+    first.add_argument(
+        "-n", type=int, dest="count", default=10, metavar="COUNT", help="default 10"
+    )
+    tailing.add_argument(
+        "-f", "--follow", action="store_true", help="go on with what comes, to Ctrl-C"
+    )
+    _add_remote(tailing)
 
 
 def _add_grant(tree: Tree) -> None:

@@ -130,6 +130,10 @@ class MemoryRoomLog:
         start = after - kept.oldest
         return kept.entries[start : start + limit]
 
+    async def size(self, room: RoomKey) -> int:
+        """Return how many bytes the entries of *room* that are kept have."""
+        return sum(len(entry.body) for entry in self._room(room).entries)
+
     def follow(self, room: RoomKey, callback: Follower) -> Callable[[], None]:
         """Call *callback* with entries once kept, in order, until ended."""
         return self._followers.add(room, callback)

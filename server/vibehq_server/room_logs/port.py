@@ -1,5 +1,5 @@
 """
-The port every keeper of room logs implements: six methods and a close.
+The port every keeper of room logs implements: seven methods and a close.
 
 One contract suite holds for all of them. A room is claimed before it appends; the
 term that comes back is the fence: an older one cannot append any more.
@@ -82,6 +82,9 @@ class RoomLog(Protocol):
         Raises:
             GapError: If some of them are no longer kept.
         """
+
+    async def size(self, room: RoomKey) -> int:
+        """Return how many bytes the entries of *room* that are kept have."""
 
     def follow(
         self, room: RoomKey, callback: Callable[[Sequence[Entry]], None]

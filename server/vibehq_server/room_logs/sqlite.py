@@ -157,6 +157,10 @@ class SqliteRoomLog:
         """
         return await self._read(lambda store: store.read(room, after, limit))
 
+    async def size(self, room: RoomKey) -> int:
+        """Return how many bytes the entries of *room* that are kept have."""
+        return await self._read(lambda store: store.size(room))
+
     async def verify(self, room: RoomKey) -> int | None:
         """Return the first offset of *room* whose entry does not follow, or None."""
         return await self._read(lambda store: store.first_broken(room))

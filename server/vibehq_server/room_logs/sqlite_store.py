@@ -179,6 +179,13 @@ class Store:
             raise GapError(after, rows[0][0])
         return [Entry(*row[1:]) for row in rows[:limit] if row[1] is not None]
 
+    def size(self, room: RoomKey) -> int:
+        """Return the bytes of the kept entries of *room*, 0 if it is unknown."""
+        row = self._db.execute(
+            "SELECT bytes FROM rooms WHERE party = ? AND name = ?", room
+        ).fetchone()
+        return int(row[0]) if row else 0
+
     def first_broken(self, room: RoomKey) -> int | None:
         """
         Return the first offset of *room* that does not follow, or None.

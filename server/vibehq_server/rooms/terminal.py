@@ -86,6 +86,16 @@ class TerminalRoom(ReplicatedRoom):
         """How the shell ended, or None."""
         return self._uplink.exited
 
+    @property
+    def position(self) -> Position:
+        """Where the terminal is: the bytes it has printed."""
+        return Position(self._uplink.epoch, self._uplink.head)
+
+    @property
+    def oldest(self) -> int:
+        """The smallest offset whose successors are all kept here."""
+        return self._uplink.stream.oldest
+
     def _report(self) -> None:
         if not self._uplink.epoch:
             return  # nobody knows yet whether there is such a terminal
