@@ -38,6 +38,9 @@ async def read_page(
         entries = await log.read(room, offset, step)
         is_end = len(entries) < step
         for entry in entries:
+            if size >= PAGE_BYTES:
+                is_end = False
+                break
             size, offset = size + len(entry.body), entry.offset
             if not entry.is_internal:
                 shown.append(_shown(entry))
