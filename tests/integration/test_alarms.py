@@ -140,7 +140,7 @@ async def test_alarms_missed_while_the_server_was_away_ring_at_its_start():
         await room.set_alarm(room.now + timedelta(hours=1))
         await room.schedule(room.work, when=room.now + timedelta(hours=2), id="t")
         await room.schedule(room.work, when=room.now + timedelta(hours=9), id="later")
-    log._is_closed = False
+    log.reopen()
     clock.now += timedelta(hours=3)
     async with a_house(clock, log) as house:
         async with asyncio.timeout(5):

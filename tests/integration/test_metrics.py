@@ -150,9 +150,9 @@ async def test_a_snapshot_or_a_reset_is_told_with_room_and_reason(
             await first.until("accepted")
             await house.hub.stop()
         key = RoomKey("ops", "main")
+        log.reopen()
         await log.save(key, 2, b"{}")
         await log.trim(key, 2)
-        log._is_closed = False
         async with running({"ops": OpsRoom}, log) as house:
             late = {"epoch": epoch, "offset": 1, "_pk": "tab"}
             back = await house.connect("ops/main", **late)

@@ -204,7 +204,7 @@ async def test_key_values_outlive_the_server_and_rooms_do_not_share_them(tmp_pat
         one, two = await keeper(house, "a"), await keeper(house, "b")
         await one.run(one.storage.put, "k", {"n": 1})
         await two.run(two.storage.put_all, {"k": 2, "l": [3]})
-    log._is_closed = False
+    log.reopen()
     async with running({"keeper": Keeper}, log) as house:
         one, two = await keeper(house, "a"), await keeper(house, "b")
 

@@ -101,7 +101,7 @@ class Tail:
         from vibehq_nb.client.event_room import EventRoom
 
         room = EventRoom(self._api.server, self._party, unquote(self._room))
-        room.replica.position = Position(self._epoch, self._offset)
+        room.replica.progress.position = Position(self._epoch, self._offset)
         patience = None if self._party in DOWNSTREAM else POLL_SECONDS
         async with room:
             messages = aiter(room)

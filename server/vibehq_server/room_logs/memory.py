@@ -158,3 +158,7 @@ class MemoryRoomLog:
     async def close(self) -> None:
         """Take no more entries; what is kept can still be read."""
         self._is_closed = True
+
+    def reopen(self) -> None:
+        """Take entries again, for the next server, as a file would."""
+        self._is_closed = False
