@@ -260,6 +260,8 @@ class ReplicatedRoom(Room):
                 connection.count_unknown()
         except NotStoredError:
             self._refuse(connection, "not-stored", NOT_STORED, message_id)
+        except Exception as error:
+            await self._fail(connection, error, message_id)
 
     async def _act(
         self, connection: Connection, message: Message, message_id: str | None
@@ -297,9 +299,12 @@ class ReplicatedRoom(Room):
 
         self._appender.gate.do(tell, tell)  # also if what came before is not stored
 
-    async def on_error(self, connection: Connection, error: Exception) -> None:
-        """Say that something failed here, and no more."""
+    async def _fail(
+        self, connection: Connection, error: Exception, message_id: str | None
+    ) -> None:
+        """Say that something failed here, and no more: the log has the trace."""
         reference = secrets.token_hex(4)
-        logger.error("%s: failure %s was %r", self.key, reference, error)
+        logger.error("%s: failure %s", self.key, reference, exc_info=error)
         text = f"The server failed on this message (reference {reference})."
-        self.send(connection, Error(code="internal", message=text))
+        self._refuse(connection, "internal", text, message_id)
+        await self.on_error(connection, error)

@@ -303,3 +303,13 @@ async def test_a_tick_that_fails_in_one_room_reaches_the_others(monkeypatch):
         peer, _ = await joined(house)
 
         assert (await peer.next())["type"] == "tick"
+
+
+async def test_a_message_whose_hook_raises_is_answered_under_its_id():
+    async with running(PARTIES) as house:
+        peer, _ = await joined(house)
+
+        await emit(peer, "boom", id="7")
+
+        error = await peer.next()
+        assert (error["code"], error["id"]) == ("internal", "7")

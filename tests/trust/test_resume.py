@@ -62,7 +62,9 @@ def subscribing(filters: dict):
 
 
 @asynccontextmanager
-async def running(clients: Iterable[Follower | Sender | ByteSource]) -> AsyncIterator[None]:
+async def running(
+    clients: Iterable[Follower | Sender | ByteSource],
+) -> AsyncIterator[None]:
     """Let clients run beside the block; a failure of one fails the block."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -86,9 +88,7 @@ async def test_entries_are_one_contiguous_run_however_often_links_and_server_die
         door = Door(server.port, server.admin, proxy.port)
         followers = [Follower(door, "ops/main", EventReplica()) for _ in range(4)]
         filtered = Follower(door, "ops/main", EventReplica(), subscribing(NO_EVENTS))
-        senders = [
-            Sender(door, f"sender-{n}", 100_000) for n in range(3)
-        ]
+        senders = [Sender(door, f"sender-{n}", 100_000) for n in range(3)]
         async with running([*followers, filtered, *senders]):
             await cutter.kill_at_times(server)
             for sender in senders:
@@ -107,7 +107,6 @@ async def test_entries_are_one_contiguous_run_however_often_links_and_server_die
     answers = {answer for one in (*followers, filtered) for answer in one.answers}
     assert answers == {("fresh", ""), ("resumed", "")}
     assert server.starts > 1
-
 
 
 @pytest.mark.timeout(1200)

@@ -17,6 +17,8 @@ from vibehq_nb.core.messages import Close
 from vibehq_nb.worker.endpoint import EndpointSource
 
 logger = logging.getLogger(__name__)
+_frames_logger = logging.getLogger(f"{__name__}.frames")
+_frames_logger.setLevel(logging.INFO)  # at DEBUG, websockets writes the key down
 
 PING_SECONDS = 15.0
 FRAME_BYTES = 1024 * 1024
@@ -126,6 +128,7 @@ class Dialer:
             ping_timeout=PING_SECONDS,
             open_timeout=10,
             close_timeout=1,
+            logger=_frames_logger,
         ) as connection:
             logger.info("%s: linked", self._name)
             self._complaint = ""
