@@ -58,6 +58,12 @@ class ReplicatedRoom(Room):
     is_logged: ClassVar[bool] = True
     """Whether there is a log at all."""
 
+    def __init_subclass__(cls) -> None:
+        """Refuse a policy that would lose entries without a word."""
+        super().__init_subclass__()
+        if cls.slow_policy == "latest":
+            raise TypeError("the slow_policy of a replicated room is close or skip")
+
     def __init__(self, key: RoomKey, hub: "Hub") -> None:
         """Create the room; its log is opened before ``on_start``."""
         super().__init__(key, hub)

@@ -113,8 +113,12 @@ class House:
             max_queue=None,
             compression=None,
         )
-        self._open.append(socket)
+        self.own(socket)
         return Peer(socket)
+
+    def own(self, socket: ClientConnection) -> None:
+        """Close *socket* with the house."""
+        self._open.append(socket)
 
     async def close(self) -> None:
         for socket in self._open:
