@@ -1,4 +1,4 @@
-"""A worker whose terminal prints what the test gives it: the worker's side by script."""
+"""A worker's side by script: its terminal prints what the test gives it."""
 
 import asyncio
 import json

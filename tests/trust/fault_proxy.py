@@ -41,6 +41,7 @@ class Link:
     """One connection through the proxy: what passed, and what it will suffer."""
 
     def __init__(self, fault: Fault, client: asyncio.StreamWriter) -> None:
+        self.client_port: int = client.get_extra_info("peername")[1]
         self.up = self.down = 0
         self.is_cut = False
         self.met_its_fault = False

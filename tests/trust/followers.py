@@ -222,40 +222,59 @@ def judge_bytes(
     Returns:
         The offset the client reached, and how many bytes were declared missing.
     """
-    at = missing = due = lost = 0
-    resume = ""
-    declared: tuple[int, int] | None = None
+    judge = _ByteJudge(epoch, data)
     for kind, frame in history:
-        match kind:
-            case "dial":
-                at, due, resume, declared = frame.offset if frame else 0, 0, "", None
-            case "connected":
-                resume = frame["resume"]
-                if resume != "waiting":
-                    _expect(frame["epoch"] == epoch, "it is this terminal")
-            case "gap":
-                _expect(frame["from"] == at, "a gap begins where the client is")
-                _expect(frame["to"] >= at, "a gap does not go back")
-                resume, declared = "snapshot", (at, frame["to"])
-            case "snapshot":
-                _expect(
-                    resume in ("fresh", "reset")
-                    or (resume == "snapshot" and declared == (at, frame["offset"])),
-                    "a snapshot is announced, and its gap told",
-                )
-                lost = frame["offset"] - at if resume == "snapshot" else 0
-                at, due, resume = frame["offset"], frame["bytes"], "resumed"
-                declared = None
-            case "bytes":
-                _expect(resume == "resumed", "what was announced comes first")
-                rest, due = frame[due:], max(0, due - len(frame))
-                if not due:
-                    missing, lost = missing + lost, 0
-                _expect(rest == data(at, at + len(rest)), f"the bytes after {at}")
-                at += len(rest)
-            case "tick":
-                _expect(frame["offset"] <= at, "tick is true")
-    return at, missing
+        step = getattr(judge, f"take_{kind}", None)
+        if step is not None:
+            step(frame)
+    return judge.at, judge.missing
+
+
+class _ByteJudge:
+    """Where a client of a terminal is, and what it was announced."""
+
+    def __init__(self, epoch: str, data: Callable[[int, int], bytes]) -> None:
+        self.at = self.missing = 0
+        self._epoch, self._data = epoch, data
+        self._resume = ""
+        self._gap: tuple[int, int] | None = None
+        self._due = self._lost = 0  # of the keyframe under way
+
+    def take_dial(self, position: Position | None) -> None:
+        self.at = position.offset if position else 0
+        self._resume, self._gap, self._due = "", None, 0
+
+    def take_connected(self, frame: Json) -> None:
+        self._resume = frame["resume"]
+        if self._resume != "waiting":
+            _expect(frame["epoch"] == self._epoch, "it is this terminal")
+
+    def take_gap(self, frame: Json) -> None:
+        _expect(frame["from"] == self.at, "a gap begins where the client is")
+        _expect(frame["to"] >= self.at, "a gap does not go back")
+        self._resume, self._gap = "snapshot", (self.at, frame["to"])
+
+    def take_snapshot(self, frame: Json) -> None:
+        offset = frame["offset"]
+        if self._resume == "snapshot":
+            _expect(self._gap == (self.at, offset), "the gap is told")
+            self._lost = offset - self.at
+        else:
+            _expect(self._resume in ("fresh", "reset"), "a snapshot is announced")
+        self.at, self._due = offset, frame["bytes"]
+        self._resume, self._gap = "resumed", None
+
+    def take_bytes(self, frame: bytes) -> None:
+        _expect(self._resume == "resumed", "what was announced comes first")
+        rest, self._due = frame[self._due :], max(0, self._due - len(frame))
+        if not self._due:
+            self.missing, self._lost = self.missing + self._lost, 0
+        end = self.at + len(rest)
+        _expect(rest == self._data(self.at, end), f"the bytes after {self.at}")
+        self.at = end
+
+    def take_tick(self, frame: Json) -> None:
+        _expect(frame["offset"] <= self.at, "tick is true")
 
 
 def _expect(holds: bool, claim: str) -> None:

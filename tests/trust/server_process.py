@@ -34,24 +34,29 @@ class ServerProcess:
         self.admin: dict[str, str] = {}
         self.worker: dict[str, str] = {}
         self.starts = 0
+        self.is_ready = False
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Start it; return once it listens."""
         assert self._process is None
+        self._process = self._spawn()
+        self.starts += 1
+        found = await until(self._endpoint, START_SECONDS)
+        self.is_ready = True
+        self.port = int(found["url"].rpartition(":")[2])
+        self.admin = {"Authorization": f"Bearer {found['admin_key']}"}
+        self.worker = {"Authorization": f"Bearer {found['worker_key']}"}
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "vibehq_server.cli", "serve"]
         with (self.data.parent / "serve.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [*command, "--data", str(self.data), "--port", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        self.starts += 1
-        found = await until(self._endpoint, START_SECONDS)
-        self.port = int(found["url"].rpartition(":")[2])
-        self.admin = {"Authorization": f"Bearer {found['admin_key']}"}
-        self.worker = {"Authorization": f"Bearer {found['worker_key']}"}
 
     def _endpoint(self):
         assert self._process is not None
@@ -67,12 +72,9 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def kill(self) -> None:
         """End it as a power switch would."""
+        self.is_ready = False
         if self._process is not None:
             self._process.kill()
             self._process.wait()
