@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 
@@ -10,9 +11,17 @@ from vibehq_nb.core.ids import RoomKey
 MAX_LOGGED = 256
 
 
+_CREDENTIAL = re.compile(r"(vhq_[a-z]_)[A-Za-z0-9_-]+")
+
+
 def clip(text: str) -> str:
-    """Return *text* as one log line may hold it: short, without control characters."""
-    return text[:MAX_LOGGED].encode("unicode_escape").decode("ascii")
+    """Return *text* as one log line may hold it: short, plain, without credentials."""
+    return hide(text[:MAX_LOGGED].encode("unicode_escape").decode("ascii"))
+
+
+def hide(text: str) -> str:
+    """Return *text* with only the kind left of each credential of ours in it."""
+    return _CREDENTIAL.sub(r"\1...", text)
 
 
 class TextFormatter(logging.Formatter):
@@ -24,7 +33,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, control characters escaped."""
-        return _plain(super().format(record))
+        return _plain(hide(super().format(record)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,7 +59,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = request_id
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+        return hide(json.dumps(line))
 
 
 def room_of(record: logging.LogRecord) -> str | None:

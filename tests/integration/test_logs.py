@@ -13,6 +13,7 @@ import pytest
 from tests.integration.app_server import UPGRADE, send
 from tests.integration.test_app import LINK, SERVE
 from vibehq_nb.core.ids import RoomKey
+from vibehq_server.auth.secrets import GRANT_PREFIX, make_credential
 from vibehq_server.logs import JsonFormatter, TextFormatter
 
 
@@ -48,6 +49,16 @@ def test_control_characters_and_bidi_marks_are_escaped(
     text = written(formatter, "user %s", hostile)
     assert all(char == "\n" or char.isprintable() for char in text)
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_a_credential_that_got_into_a_line_is_not_written(
+    formatter: logging.Formatter,
+) -> None:
+    secret = make_credential(GRANT_PREFIX)
+    text = written(formatter, "401 GET /%s%s", secret, secret)
+    assert secret not in text
+    assert "vhq_g_..." in text
 
 
 def test_a_trace_stays_on_the_line_in_json() -> None:
