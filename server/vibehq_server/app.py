@@ -29,8 +29,8 @@ from vibehq_server.endpoint import Endpoint, load_keys, take_folder, write_endpo
 from vibehq_server.handlers import NotFoundHandler, log_request
 from vibehq_server.hub import Hub
 from vibehq_server.local_worker import LocalWorker
+from vibehq_server.log_file import open_room_log
 from vibehq_server.room import Room
-from vibehq_server.room_logs.sqlite import SqliteRoomLog
 from vibehq_server.rooms.grants import GrantsRoom
 from vibehq_server.routes import make_handlers
 from vibehq_server.settings import Settings, StartError
@@ -108,7 +108,7 @@ async def start(
 
     Raises:
         UsageError: If a setting is unsafe or cannot work.
-        StartError: If the folder or the port cannot be had.
+        StartError: If the folder, its room log or the port cannot be had.
     """
     settings.check()
     chosen, rooms = _parties(settings, parties)
@@ -119,6 +119,8 @@ async def start(
         listening = _bind(settings)
         held.callback(listening.close)
         port = int(listening.getsockname()[1])
+        log = open_room_log(settings)
+        held.callback(log.close_now)
         keys = load_keys(settings.data)
         store = AuthStore(settings.data / "auth.sqlite3")
         held.callback(store.close)
@@ -131,7 +133,7 @@ async def start(
         )
         hub = Hub(
             chosen,
-            SqliteRoomLog(settings.data / "rooms.sqlite3"),
+            log,
             approvers=auth.approvers,
             version=__version__,
             sql_folder=settings.data,

@@ -25,8 +25,8 @@ from vibehq_server.endpoint import (
 )
 from vibehq_server.hub import Hub
 from vibehq_server.local_worker import LocalWorker
+from vibehq_server.log_file import open_room_log
 from vibehq_server.parties import BUILT_IN, load_rooms
-from vibehq_server.room_logs.sqlite import SqliteRoomLog
 from vibehq_server.routes import make_handlers
 from vibehq_server.settings import Settings, default_data
 
@@ -74,6 +74,8 @@ class VibeExtension(ExtensionApp):
                 wanted,
                 lock.folder,
             )
+        log = open_room_log(Settings(lock.folder))
+        self._held.callback(log.close_now)
         self._keys = load_keys(lock.folder)
         store = AuthStore(lock.folder / "auth.sqlite3")
         self._held.callback(store.close)
@@ -82,7 +84,7 @@ class VibeExtension(ExtensionApp):
         rooms = load_rooms(self.rooms) if self.rooms else None
         hub = Hub(
             BUILT_IN | (rooms.parties() if rooms else {}),
-            SqliteRoomLog(lock.folder / "rooms.sqlite3"),
+            log,
             approvers=auth.approvers,
             version=__version__,
             sql_folder=lock.folder,

@@ -10,6 +10,7 @@ import inspect
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -246,6 +247,10 @@ class ReplicatedRoom(Room):
 
     # Messages
 
+    async def _hear(self, connection: Connection, message: str | bytes) -> None:
+        with suppress(NotStoredError):  # the gate tells the sender, once
+            await super()._hear(connection, message)
+
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         """Decode, authorise, act, answer; a refusal is one ``error`` message."""
         message_id: str | None = None
@@ -272,8 +277,14 @@ class ReplicatedRoom(Room):
     async def _act(
         self, connection: Connection, message: Message, message_id: str | None
     ) -> None:
+        gate = self._appender.gate
+
+        def refuse() -> None:
+            self._refuse(connection, "not-stored", NOT_STORED, message_id)
+
         if message_id is None:
-            await self.receive(connection, message)
+            if await self.receive(connection, message) is not None:
+                gate.do(lambda: None, refuse)
             return
         sender = f"{connection.identity.user}/{connection.id}"
         result = self._ledger.answers.find(sender, message_id)
@@ -286,10 +297,7 @@ class ReplicatedRoom(Room):
                     Answered(sender=sender, message_id=message_id, result=result)
                 )
         accepted = Accepted(id=message_id, offset=result)
-        self._appender.gate.do(
-            lambda: connection.send_message(accepted),
-            lambda: self._refuse(connection, "not-stored", NOT_STORED, message_id),
-        )
+        gate.do(lambda: connection.send_message(accepted), refuse)
 
     def _authorise(self, connection: Connection, kind: str) -> None:
         if not self.may_send(connection, kind):

@@ -248,10 +248,13 @@ class Room(RoomHooks):
     async def deliver(self, connection: Connection, message: str | bytes) -> None:
         """Give a message of *connection* to its hook; a failure stays in here."""
         try:
-            await self.run(self.on_message, connection, message)
+            await self._hear(connection, message)
         except Exception as error:
             logger.exception("%s: a message failed", self.key)
             await self._run_safely(self.on_error, connection, error)
+
+    async def _hear(self, connection: Connection, message: str | bytes) -> None:
+        await self.run(self.on_message, connection, message)
 
     async def leave(
         self, connection: Connection, code: int, reason: str, was_clean: bool

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ ENVIRONMENT = {
         "ROOMS",
         "WITH_WORKER",
         "LOG_FORMAT",
+        "KEEP_DAYS",
+        "KEEP_BYTES",
+        "KEEP_ENTRIES",
     )
 }
 LOG_FORMATS = ("text", "json")
@@ -38,7 +42,8 @@ class StartError(VibeError):
     The server refuses to start.
 
     Attributes:
-        exit_code: 2 for a setting that cannot work, 3 for a folder in use.
+        exit_code: 2 for a setting that cannot work, 3 for a folder in use, 4 for a
+            room log that another version or program wrote.
     """
 
     def __init__(self, text: str, exit_code: int = 2) -> None:
@@ -64,6 +69,9 @@ class Settings:
         rooms: ``module:NAME`` of a mapping from party to further room classes.
         with_worker: Start a worker on this host, too.
         log_format: ``text`` for people or ``json``, an object a line, for programs.
+        keep_days: How old a room's entries get, if the room is not audited.
+        keep_bytes: How many bytes of entries such a room keeps.
+        keep_entries: How many entries such a room keeps; None for any number.
     """
 
     data: Path
@@ -77,6 +85,9 @@ class Settings:
     rooms: str | None = None
     with_worker: bool = False
     log_format: str = "text"
+    keep_days: int = 180
+    keep_bytes: int = 2 * 1024**3
+    keep_entries: int | None = None
 
     def check(self) -> None:
         """
@@ -118,6 +129,35 @@ class Settings:
     def is_https(self) -> bool:
         """Whether browsers reach it over https."""
         return self.is_secure or self.behind_proxy
+
+
+_KEEP = {
+    "keep_days": (1, 36_500, "days, from 1 to 36500"),
+    "keep_entries": (1, 10**12, "entries, at least 1"),
+    "keep_bytes": (2**20, 2**60, "bytes, at least 1MiB, as 500MiB or 2GiB"),
+}
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def decode_keep(name: str, field: str, text: str) -> int:
+    """
+    Return how much is kept, as *text* says.
+
+    Args:
+        name: What the user calls it, for the error.
+        field: ``keep_days``, ``keep_entries`` or ``keep_bytes``.
+        text: A number; of bytes also with a unit.
+
+    Raises:
+        UsageError: If it is no such number.
+    """
+    least, most, meaning = _KEEP[field]
+    units = "|".join(_UNITS) if field == "keep_bytes" else ""
+    found = re.fullmatch(f"([0-9]{{1,18}})({units})?", text)
+    value = int(found[1]) * _UNITS.get(found[2], 1) if found else 0
+    if not least <= value <= most:
+        raise UsageError(f"{name} is a number of {meaning}")
+    return value
 
 
 def default_data(mode: Mode, environ: Mapping[str, str] = os.environ) -> Path:
@@ -165,6 +205,8 @@ def _decode_value(name: str, field: str, text: str) -> object:
             return int(text[:6])
         case "allowed_hosts" | "origins":
             return tuple(part.strip() for part in text.split(",") if part.strip())
+        case "keep_days" | "keep_bytes" | "keep_entries":
+            return decode_keep(name, field, text)
         case "behind_proxy" | "with_worker":
             if text not in {"0", "1", "true", "false"}:
                 raise UsageError(f"{name} is 1 or 0")

@@ -1,12 +1,10 @@
 """One contract for every keeper of room logs, and what SQLite promises beyond it."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sqlite3
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -575,48 +573,3 @@ async def test_kill_9_loses_no_acknowledged_append(path: Path) -> None:
             assert opened.head >= head
             assert len(await log.read(room, 0, 1_000_000)) == opened.head
         await log.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("needs root that may mount")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(filler: Path) -> None:
-    with filler.open("wb", 0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-
-
-async def test_a_full_disk_is_refused_then_recovers_by_itself(small_disk: Path) -> None:
-    log = SqliteRoomLog(small_disk / "rooms.sqlite3")
-    term = await log.claim(HIL)
-    producer = Producer(HIL)
-    stored = producer.make(20)
-    await log.append(HIL, term, stored)
-    filler = small_disk / "filler"
-    fill(filler)
-    refused = producer.make(40, size_bytes=4000)
-
-    for _ in range(3):
-        with pytest.raises(NotStoredError, match="disk"):
-            await log.append(HIL, term, refused)
-        assert await log.read(HIL, 0, 100) == stored
-    filler.unlink()
-
-    assert await log.append(HIL, term, refused) == 60
-    assert await log.read(HIL, 0, 100) == stored + refused
-    assert await log.verify(HIL) is None
-    await log.close()

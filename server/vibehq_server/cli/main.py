@@ -16,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Run one command and return its exit code.
 
     0 done; 1 refused, failed, or found what was asked to fail on; 2 wrong usage or an
-    unsafe setting; 3 the data folder is in use; 130 interrupted. Never a traceback
-    for what a user can get wrong.
+    unsafe setting; 3 the data folder is in use; 4 its room log is of another version;
+    130 interrupted. Never a traceback for what a user can get wrong.
     """
     parser = build_parser()
     arguments = parser.parse(sys.argv[1:] if argv is None else argv)

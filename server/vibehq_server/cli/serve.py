@@ -10,6 +10,7 @@ from vibehq_server.cli.output import say
 from vibehq_server.logs import start_logging
 from vibehq_server.settings import (
     Settings,
+    decode_keep,
     default_data,
     settings_from_environment,
 )
@@ -40,6 +41,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         given = getattr(arguments, option)
         if given is not None:
             values[field] = tuple(given) if isinstance(given, list) else given
+    for field in ("keep_days", "keep_bytes", "keep_entries"):
+        if (text := getattr(arguments, field)) is not None:
+            values[field] = decode_keep(f"--{field.replace('_', '-')}", field, text)
     for field in ("tls_cert", "tls_key"):
         if values.get(field) is not None:
             values[field] = Path(values[field])
@@ -59,6 +63,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings) -> None:
     from vibehq_server.app import start
+    from vibehq_server.log_file import retention_text
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -66,6 +71,7 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stopped.set)
     server = await start(settings)
     say(f"VibeHQ is at {server.url}/ with its data in {settings.data}")
+    say(retention_text(settings))
     say(f"Sign in once, within ten minutes: {server.make_login_link()}")
     say("Another link: vibehq login-link. Stop with Ctrl-C.")
     try:

@@ -102,6 +102,9 @@ def _add_serve(tree: Tree) -> None:
     add("--rooms", metavar="MODULE:NAME", help="further room classes")
     add("--log-format", choices=LOG_FORMATS, help="text (default), or JSON lines")
     add("--with-worker", action="store_true", default=None, help="and a local worker")
+    add("--keep-days", metavar="N", help="how old entries get (default 180)")
+    add("--keep-bytes", metavar="SIZE", help="how much a room keeps (default 2GiB)")
+    add("--keep-entries", metavar="N", help="how many entries a room keeps")
 
 
 def _add_remote(parser: Parser, *, has_json: bool = True) -> None:

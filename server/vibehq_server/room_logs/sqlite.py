@@ -209,6 +209,12 @@ class SqliteRoomLog:
         self._is_closed = True
         await asyncio.to_thread(self._close)
 
+    def close_now(self) -> None:
+        """Close where no loop runs; blocks. After :meth:`close` a no-op."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._close()
+
     def _close(self) -> None:
         self._readers.shutdown()
         self._reading.close()

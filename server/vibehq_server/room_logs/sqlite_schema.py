@@ -1,11 +1,14 @@
 """The tables of the room log's SQLite file, and how the file is opened."""
 
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 
 from vibehq_nb.core.errors import NotStoredError, VibeError
 
 SCHEMA_VERSION = 1
+_NEEDED_BYTES = 256 * 1024  # for the files that SQLite makes beside its own
 APPLICATION_ID = 0x56484C47  # "VHLG", what `file` can tell it by
 
 _SCHEMA = f"""
@@ -66,6 +69,8 @@ def connect(path: Path, *, reads_only: bool) -> sqlite3.Connection:
         NotStoredError: If it cannot be opened.
     """
     db = None
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise NotStoredError(f"cannot open {path}: it cannot be written")
     try:
         db = sqlite3.connect(
             path, timeout=5.0, isolation_level=None, check_same_thread=False
@@ -75,11 +80,16 @@ def connect(path: Path, *, reads_only: bool) -> sqlite3.Connection:
         if db is not None:
             db.close()
         if isinstance(error, sqlite3.OperationalError):
-            raise NotStoredError(f"cannot open {path}: {error}") from None
+            why = "the disk is full" if _is_full(path.parent) else error
+            raise NotStoredError(f"cannot open {path}: {why}") from None
         if isinstance(error, sqlite3.DatabaseError):
             raise SchemaError(f"{path} is not a room log: {error}") from None
         raise
     return db
+
+
+def _is_full(folder: Path) -> bool:
+    return folder.exists() and shutil.disk_usage(folder).free < _NEEDED_BYTES
 
 
 def _prepare(db: sqlite3.Connection, path: Path, reads_only: bool) -> None:
