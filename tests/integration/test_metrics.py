@@ -240,6 +240,15 @@ def test_counting_a_frame_costs_next_to_nothing() -> None:
     assert seconds / 10_000 < 5e-6
 
 
+async def test_a_grant_that_reaches_no_room_is_enough_to_scrape(app: App) -> None:
+    scraper = await app.grant("prometheus", "viewer", rooms=["none/none"])
+    worker = await app.grant("web-1", "worker")
+    for grant, status in ((scraper, 200), (worker, 403)):
+        headers = {"Authorization": f"Bearer {grant['token']}"}
+        assert (await app.send("GET", "/metrics", headers)).status == status
+    assert (await app.send("GET", "/metrics")).status == 401
+
+
 async def exported(app: App) -> dict[str, tuple[str, str]]:
     """Every exported metric as Prometheus names it → its type and help."""
     async with enter(app, "terminal/web-1") as socket:
