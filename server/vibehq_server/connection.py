@@ -107,7 +107,6 @@ class Connection:
         if self.is_open:
             self.is_open = False
             self.closed_with = code
-            self.outbox.finish()
             self._socket.close(code, reason.encode()[:123].decode(errors="ignore"))
 
     def _close_slow(self) -> None:

@@ -162,10 +162,11 @@ class Outbox:
         self.pending = self._in_flight
 
     def finish(self) -> None:
-        """Hand over all that is queued, so that a close frame comes behind it."""
+        """Hand over all that is queued: a close frame comes behind it, and no other."""
         self.flush()
-        if self._frames and self._stream is not None and not self._link.is_closing():
+        if self._frames and self._stream is not None and not self._stream.closed():
             self._stream.write(b"".join(self._frames))
+        self._link = None
         self.drop()
 
     # To the kernel
@@ -176,7 +177,7 @@ class Outbox:
             return
         self._is_due = False
         link, stream = self._link, self._stream
-        if link is None or link.is_closing():
+        if link is None or (link.is_closing() if stream is None else stream.closed()):
             self.drop()
             return
         try:

@@ -8,34 +8,29 @@ message (``receive``). Everything a client sees is stored first.
 
 import inspect
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from vibehq_nb.core.answers import Answered
-from vibehq_nb.core.codec import Decoder, encode
-from vibehq_nb.core.errors import DecodeError, DeniedError, NotStoredError
+from vibehq_nb.core.codec import encode
+from vibehq_nb.core.errors import DeniedError, NotStoredError
 from vibehq_nb.core.ids import RoomKey, decode_position
 from vibehq_nb.core.log import Entry, EventLog, Resume
 from vibehq_nb.core.messages import (
-    FROM_WORKER,
     PROTOCOL,
-    UPSTREAM,
-    Accepted,
     Connected,
     Error,
     Message,
     Tick,
-    type_of,
 )
 from vibehq_nb.core.rates import Rate
-from vibehq_nb.core.roles import BINARY, Role, may_send
+from vibehq_nb.core.roles import Role, may_send
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.follower import Followers
 from vibehq_server.frames import encode_frame
+from vibehq_server.inbound import Inbound
 from vibehq_server.ledger import Folded
 from vibehq_server.room import Room
 
@@ -43,8 +38,6 @@ if TYPE_CHECKING:
     from vibehq_server.hub import Hub
 
 logger = logging.getLogger(__name__)
-
-NOT_STORED = "This could not be stored, so nothing of it happened. Try again."
 
 
 class ReplicatedRoom(Room):
@@ -71,10 +64,7 @@ class ReplicatedRoom(Room):
         self._appender = self._ledger.appender
         self._followers = Followers(self)
         self._props: Mapping[str, Any] = {}
-        self._decoders = {
-            True: Decoder(self.accepts or FROM_WORKER.get(key.party, ())),
-            False: Decoder(self.accepts or UPSTREAM.get(key.party, ())),
-        }
+        self._inbound = Inbound(self, self._ledger)
 
     def _folded(self) -> Folded:
         return self
@@ -253,72 +243,19 @@ class ReplicatedRoom(Room):
 
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         """Decode, authorise, act, answer; a refusal is one ``error`` message."""
-        message_id: str | None = None
-        try:
-            if isinstance(message, bytes):
-                self._authorise(connection, BINARY)
-                await self.on_bytes(connection, message)
-                return
-            is_worker = connection.identity.has(Role.WORKER)
-            decoded = self._decoders[is_worker].decode(message)
-            self._authorise(connection, type_of(decoded))
-            if not is_worker:
-                message_id = getattr(decoded, "id", None) or None
-            await self._act(connection, decoded, message_id)
-        except (DecodeError, DeniedError) as error:
-            self._refuse(connection, error.code, error.reason, message_id)
-            if error.code == "unknown-type":
-                connection.count_unknown()
-        except NotStoredError:
-            self._refuse(connection, "not-stored", NOT_STORED, message_id)
-        except Exception as error:
-            await self._fail(connection, error, message_id)
+        await self._inbound.take(connection, message)
 
-    async def _act(
-        self, connection: Connection, message: Message, message_id: str | None
+    def refuse(
+        self,
+        connection: Connection,
+        code: str,
+        reason: str,
+        message_id: str | None = None,
     ) -> None:
-        gate = self._appender.gate
-
-        def refuse() -> None:
-            self._refuse(connection, "not-stored", NOT_STORED, message_id)
-
-        if message_id is None:
-            if await self.receive(connection, message) is not None:
-                gate.do(lambda: None, refuse)
-            return
-        sender = f"{connection.identity.user}/{connection.id}"
-        result = self._ledger.answers.find(sender, message_id)
-        if result is None:
-            result = await self.receive(connection, message)
-            if result is None:
-                result = self.log.head  # nothing is stored: to do it again is harmless
-            else:
-                self.append(
-                    Answered(sender=sender, message_id=message_id, result=result)
-                )
-        accepted = Accepted(id=message_id, offset=result)
-        gate.do(lambda: connection.send_message(accepted), refuse)
-
-    def _authorise(self, connection: Connection, kind: str) -> None:
-        if not self.may_send(connection, kind):
-            raise DeniedError("forbidden", "Your role may not send this here.")
-
-    def _refuse(
-        self, connection: Connection, code: str, reason: str, message_id: str | None
-    ) -> None:
+        """Answer with an ``error``, after everything appended before it."""
         refusal = Error(code=code, message=reason, id=message_id or msgspec.UNSET)
 
         def tell() -> None:
             connection.send_message(refusal)
 
         self._appender.gate.do(tell, tell)  # also if what came before is not stored
-
-    async def _fail(
-        self, connection: Connection, error: Exception, message_id: str | None
-    ) -> None:
-        """Say that something failed here, and no more: the log has the trace."""
-        reference = secrets.token_hex(4)
-        logger.error("%s: failure %s", self.key, reference, exc_info=error)
-        text = f"The server failed on this message (reference {reference})."
-        self._refuse(connection, "internal", text, message_id)
-        await self.on_error(connection, error)

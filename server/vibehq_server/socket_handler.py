@@ -145,6 +145,13 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             return Close.RATE, "too many messages"
         return None
 
+    def hand_over(self, *, is_last: bool) -> None:
+        """Write what this turn of the loop has sent so far."""
+        if self.connection is not None and is_last:
+            self.connection.outbox.finish()
+        elif self.connection is not None:
+            self.connection.outbox.flush()
+
     def on_close(self) -> None:
         """Leave the room."""
         if self.connection is None or self.room is None:

@@ -179,6 +179,7 @@ class RoomProtocol(WebSocketProtocol13):
             self._message_timer.cancel()
 
     def _take_control(self, opcode: int, payload: bytes) -> None:
+        self._hand_over(is_last=False)
         if opcode != _CLOSE:
             self._handle_message(opcode, payload)
             return
@@ -199,6 +200,15 @@ class RoomProtocol(WebSocketProtocol13):
             pass
         self._abort()
 
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close behind what was sent in this turn of the loop."""
+        self._hand_over(is_last=True)
+        super().close(code, reason)
+
+    def _hand_over(self, *, is_last: bool) -> None:
+        handler: Any = self.handler
+        handler.hand_over(is_last=is_last)
+
     def _abort(self) -> None:
         self._stop_timer()
         super()._abort()
@@ -218,6 +228,13 @@ def _decode_close(payload: bytes) -> tuple[int, str]:
 
 class StrictSocketHandler(WebSocketHandler):
     """A WebSocket handler whose connections speak :class:`RoomProtocol`."""
+
+    def hand_over(self, *, is_last: bool) -> None:
+        """
+        Write what waits for the end of this turn of the loop: a pong comes behind it.
+
+        *is_last* says that a close frame does, and that nothing may follow.
+        """
 
     def get_websocket_protocol(self) -> RoomProtocol | None:
         """Return the protocol of this connection; None for a version we lack."""

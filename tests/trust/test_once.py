@@ -28,7 +28,12 @@ class Unlucky(Sender):
     """
 
     def __init__(
-        self, proxy: FaultProxy, server: ServerProcess, door: Door, name: str, total: int
+        self,
+        proxy: FaultProxy,
+        server: ServerProcess,
+        door: Door,
+        name: str,
+        total: int,
     ) -> None:
         super().__init__(door, name, total)
         self.lost = 0

@@ -290,7 +290,7 @@ class TerminalRoom(ReplicatedRoom):
             # What was sent behind a refused frame is refused too: one answer is due.
             reason = str(ack.refused)
             if reason in REFUSALS:
-                self._refuse(viewer.connection, reason, REFUSALS[reason], None)
+                self.refuse(viewer.connection, reason, REFUSALS[reason])
             self._recount(viewer)
 
     def set_writer(self, user: str, action: str) -> None:
