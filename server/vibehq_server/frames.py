@@ -1,31 +1,18 @@
-"""
-WebSocket frames as a server sends them: encoded once, deflated once, then shared.
-
-A frame is plain bytes. Several connections are written the very same object.
-"""
+"""WebSocket frames as a server sends them: bytes, encoded once for all who get them."""
 
 import struct
-import zlib
 
-WINDOW_BITS = 12
-"""Of every deflated frame: 4 KiB, the least that common clients ask for."""
-
-DEFLATE_FROM_BYTES = 128
-"""A shorter payload gains nothing."""
-
+FIN_TEXT = 0x81
 FIN_BINARY = 0x82
-_FIN_TEXT = 0x81
-_DEFLATED = 0x40
-_MEMORY_LEVEL = 5
-_TAIL = b"\x00\x00\xff\xff"
 
 
 def encode_frame(payload: bytes, *, binary: bool) -> bytes:
     """Return one unmasked WebSocket frame that holds *payload* (RFC 6455, 5.2)."""
-    return _frame(FIN_BINARY if binary else _FIN_TEXT, payload)
+    return frame_of(FIN_BINARY if binary else FIN_TEXT, payload)
 
 
-def _frame(head: int, payload: bytes) -> bytes:
+def frame_of(head: int, payload: bytes) -> bytes:
+    """Return a frame with *head* as its first byte."""
     size = len(payload)
     if size < 126:
         return struct.pack("!BB", head, size) + payload
@@ -37,66 +24,3 @@ def _frame(head: int, payload: bytes) -> bytes:
 def payload_of(frame: bytes) -> bytes:
     """Return what an unmasked frame holds."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
-
-
-def deflate_frame(frame: bytes) -> bytes:
-    """
-    Return *frame* compressed by itself (RFC 7692), or as it is if that is shorter.
-
-    It depends on no frame before it, so that any connection can be sent it.
-    """
-    payload = payload_of(frame)
-    if len(payload) < DEFLATE_FROM_BYTES:
-        return frame
-    deflater = zlib.compressobj(wbits=-WINDOW_BITS, memLevel=_MEMORY_LEVEL)
-    packed = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
-    deflated = _frame(frame[0] | _DEFLATED, packed.removesuffix(_TAIL))
-    return deflated if len(deflated) < len(frame) else frame
-
-
-class Deflater:
-    """Deflates for all connections of a room; remembers the last frame alone."""
-
-    def __init__(self) -> None:
-        """Remember nothing yet."""
-        self._frame = self._deflated = b""
-
-    def deflate(self, frame: bytes) -> bytes:
-        """Return :func:`deflate_frame` of *frame*, once for all who are sent it."""
-        if frame is not self._frame:
-            self._frame, self._deflated = frame, deflate_frame(frame)
-        return self._deflated
-
-
-def agree_on_deflate(offers: str) -> str | None:
-    """
-    Answer a ``Sec-WebSocket-Extensions`` header, or return None to compress nothing.
-
-    Without context takeover either way, so that no compressor is kept for a
-    connection; an offer that needs a window smaller than ours is passed over.
-    """
-    for offer in offers.split(","):
-        name, *parameters = (part.strip() for part in offer.split(";"))
-        given = dict(_parameter(text) for text in parameters)
-        if name != "permessage-deflate" or not _is_possible(given):
-            continue
-        answer = [name, "server_no_context_takeover", "client_no_context_takeover"]
-        if "server_max_window_bits" in given:
-            answer.append(f"server_max_window_bits={WINDOW_BITS}")
-        return "; ".join(answer)
-    return None
-
-
-def _parameter(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name.strip(), value.strip().strip('"')
-
-
-def _is_possible(given: dict[str, str]) -> bool:
-    bits = given.pop("client_max_window_bits", "15") or "15"
-    window = given.get("server_max_window_bits", "15")
-    flags = set(given) - {"server_max_window_bits"}
-    if flags - {"server_no_context_takeover", "client_no_context_takeover"}:
-        return False
-    sizes = {str(size) for size in range(8, 16)}
-    return {bits, window} <= sizes and int(window) >= WINDOW_BITS

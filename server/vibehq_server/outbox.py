@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from vibehq_server.frames import FIN_BINARY, Deflater, payload_of
+from vibehq_server.deflate import Deflater
+from vibehq_server.frames import FIN_BINARY, payload_of
 
 logger = logging.getLogger(__name__)
 

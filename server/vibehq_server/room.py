@@ -17,7 +17,8 @@ from vibehq_nb.core.ids import MAX_CONNECTION_ID, RoomKey
 from vibehq_nb.core.schedule import ScheduledTask
 from vibehq_server.calls import RoomStub
 from vibehq_server.connection import Connection
-from vibehq_server.frames import Deflater, encode_frame
+from vibehq_server.deflate import Deflater
+from vibehq_server.frames import encode_frame
 from vibehq_server.hooks import RoomHooks
 from vibehq_server.ledger import Folded, Ledger
 from vibehq_server.mailbox import Mailbox

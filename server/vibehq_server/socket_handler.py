@@ -16,7 +16,7 @@ from vibehq_nb.core.ids import MAX_CONNECTION_ID, ConnectionId, RoomKey
 from vibehq_nb.core.messages import Close
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection
-from vibehq_server.frames import agree_on_deflate
+from vibehq_server.deflate import Inflater, agree_on_deflate
 from vibehq_server.handshake import check_handshake, is_upgrade
 from vibehq_server.notices import note_close, note_refused
 from vibehq_server.outbox import DeflatingOutbox, Outbox
@@ -66,10 +66,10 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         await StrictSocketHandler.get(self)  # until it is closed
 
     def _agree_on_deflate(self, room: Room) -> bool:
-        """Leave Tornado the one offer it may accept, which it answers word by word."""
         offers = self.request.headers.get("Sec-WebSocket-Extensions", "")
         agreed = agree_on_deflate(offers) if room.compression else None
-        self.request.headers["Sec-WebSocket-Extensions"] = agreed or ""
+        if agreed is not None:
+            self.set_header("Sec-WebSocket-Extensions", agreed)
         return agreed is not None
 
     def _choose_id(self, key: RoomKey) -> ConnectionId:
@@ -87,11 +87,12 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
     async def open(self, *args: str, **kwargs: str) -> None:
         """Enter the room."""
         self.set_nodelay(True)
-        outbox = Outbox(self)
-        if self._deflates and self.room is not None:
-            outbox = DeflatingOutbox(self, self.room.deflater)
         self.connection = Connection(
-            self._connection_id, self.identity, self._request, self, outbox
+            self._connection_id,
+            self.identity,
+            self._request,
+            self,
+            self._make_outbox(),
         )
         is_worker = self.identity.has(Role.WORKER)
         self.connection.meter = Meter(None if is_worker else self._kind.message_rate)
@@ -104,6 +105,14 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             await self.room.join(self.connection, self._request)
         except Exception:
             self._fail_to_join(self.connection)
+
+    def _make_outbox(self) -> Outbox:
+        if not self._deflates or self.room is None or self.ws_connection is None:
+            return Outbox(self)
+        # Tornado negotiates by itself only with state: it has agreed to nothing here.
+        link: Any = self.ws_connection
+        link.inflater = Inflater(self.max_message_size)
+        return DeflatingOutbox(self, self.room.deflater)
 
     def _fail_to_join(self, connection: Connection) -> None:
         reference = secrets.token_hex(4)
@@ -237,5 +246,5 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         )
 
     def get_compression_options(self) -> dict[str, Any] | None:
-        """Let Tornado accept what was agreed on; by itself it compresses nothing."""
-        return {} if self._deflates else None
+        """Let Tornado agree to nothing: it would keep 145 KiB a connection."""
+        return None

@@ -26,6 +26,7 @@ from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from vibehq_nb.core.rates import Bucket, Rate
+from vibehq_server.deflate import InflateError, Inflater
 
 CONTROL_RATE = Rate(per_second=20, burst=20)
 """Pings and pongs; an honest peer sends one each 15 s."""
@@ -43,6 +44,7 @@ LINGER_BYTES = 4 * 1024 * 1024
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = frozenset({_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG})
 _FIN, _RESERVED, _OPCODE, _CONTROL = 0x80, 0x70, 0x0F, 0x08
+_DEFLATED = 0x40
 _MASKED, _LENGTH = 0x80, 0x7F
 _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
@@ -74,6 +76,9 @@ class RoomProtocol(WebSocketProtocol13):
         self._fragments = Bucket(FRAGMENT_RATE)
         self._message: bytearray | None = None  # bounded by max_message_size
         self._message_opcode = _TEXT
+        self._is_deflated = False  # the message that is being read
+        self.inflater: Inflater | None = None
+        """Takes compressed messages, where the handshake agreed to them."""
         self._message_timer: asyncio.TimerHandle | None = None
 
     async def _receive_frame(self) -> None:
@@ -110,6 +115,8 @@ class RoomProtocol(WebSocketProtocol13):
         payload = await self.stream.read_bytes(length) if length else b""
         self._wire_bytes_in += size + length
         opcode, is_final = head[0] & _OPCODE, bool(head[0] & _FIN)
+        if opcode in (_TEXT, _BINARY):
+            self._is_deflated = bool(head[0] & _DEFLATED)
         return opcode, is_final, _websocket_mask(head[-4:], payload)
 
     async def _read_head(self, head: bytes, least: int, most: int) -> bytes:
@@ -119,7 +126,9 @@ class RoomProtocol(WebSocketProtocol13):
 
     def _judge(self, first: int, second: int) -> None:
         opcode = first & _OPCODE
-        if first & _RESERVED or opcode not in _OPCODES:
+        may_be_deflated = self.inflater is not None and opcode in (_TEXT, _BINARY)
+        reserved = first & _RESERVED & ~(_DEFLATED if may_be_deflated else 0)
+        if reserved or opcode not in _OPCODES:
             raise _FrameError(1002, "unknown frame")
         if not second & _MASKED:
             raise _FrameError(1002, "frame not masked")
@@ -145,6 +154,8 @@ class RoomProtocol(WebSocketProtocol13):
     # Acting
 
     async def _take_message(self, opcode: int, payload: bytes) -> None:
+        if self._is_deflated and self.inflater is not None:
+            payload = self._inflate(self.inflater, payload)
         message: str | bytes = payload
         if opcode == _TEXT:
             try:
@@ -158,6 +169,12 @@ class RoomProtocol(WebSocketProtocol13):
         except Exception:
             self.handler.log_exception(*sys.exc_info())
             self._abort()
+
+    def _inflate(self, inflater: Inflater, payload: bytes) -> bytes:
+        try:
+            return inflater.decompress(payload)
+        except InflateError as error:
+            raise _FrameError(error.code, error.reason) from None
 
     async def _take_fragment(self, opcode: int, is_final: bool, payload: bytes) -> None:
         if self._message is None:
