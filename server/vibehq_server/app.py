@@ -84,14 +84,16 @@ class RunningServer:
         self._is_stopped = True
         for task in self._tasks:
             task.cancel()
-        self._http.stop()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
+                # It listens on: who comes meanwhile is told 503, and comes back.
                 await self.context.hub.stop()
+                self._http.stop()
                 await self._http.close_all_connections()
         except TimeoutError:
             logger.warning("some clients did not go within %.0f s", DRAIN_SECONDS)
         finally:
+            self._http.stop()
             self._held.close()
 
 

@@ -75,7 +75,7 @@ class VibeHandler(tornado.web.RequestHandler):
         Judge the request; return only if its method may run.
 
         Raises:
-            Refusal: 400, 401, 403, 415, 429 or 431.
+            Refusal: 400, 401, 403, 415, 429, 431, or 503 while the server stops.
         """
         self.request_id = secrets.token_hex(8)
         if sum(1 for _ in self.request.headers.get_all()) > MAX_HEADERS:
@@ -87,6 +87,9 @@ class VibeHandler(tornado.web.RequestHandler):
         self._check_media_type()
         if self.public:
             return
+        if self.context.hub.is_stopping:
+            text = "The server restarts; come back in some seconds."
+            raise Refusal(503, "stopping", text)
         self.credential = await self._identify()
         self.identity = self.credential.identity
         self.current_user = self.identity.user

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 15.0
 REST_CHECK_SECONDS = 5.0
 MAX_ROOMS = 10_000
+LEAVE_SECONDS = 4.0
+"""How long a stop waits for clients to read what is queued, and to go."""
 
 ALIASES = {"terminal-server": "terminal", "ops-monitor-broadcast": "ops"}
 """Party names of PartyServer deployments that are served too."""
@@ -80,6 +82,8 @@ class Hub:
         self._asleep: dict[RoomKey, Members] = {}
         self._stopping: dict[RoomKey, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._inside: set[Connection] = set()
+        self._left = asyncio.Event()
         self._has_begun = False
         self.is_stopping = False
 
@@ -216,10 +220,18 @@ class Hub:
             return None
         return task.result()
 
+    def enter(self, connection: Connection) -> None:
+        """Know *connection*: from before it joins until its room has let it go."""
+        self._inside.add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self._inside.discard(connection)
+        self._left.set()
+
     def connections(self) -> list[Connection]:
         """Return every open connection."""
-        live = [c for room in self.live() for c in room.connections]
-        return live + [c for members in self._asleep.values() for c in members]
+        return list(self._inside)
 
     def close_sessions(
         self, chosen: Callable[[Identity], bool], code: int = Close.SIGNED_OUT
@@ -262,13 +274,31 @@ class Hub:
         self.is_stopping = True
         for connection in self.connections():
             connection.close(Close.RESTART, "the server restarts")
-        for room in self.live():
+        try:
+            await self._wait_until_empty()
+            await asyncio.gather(*(self._stop_room(room) for room in self.live()))
+            await self.alarms.close()
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            await self.log.close()
+
+    async def _wait_until_empty(self) -> None:
+        # A process that ends at once resets its sockets, and the close codes in them.
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                while self._inside:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            logger.warning("%d clients did not go in time", len(self._inside))
+
+    async def _stop_room(self, room: Room) -> None:
+        try:
             await room.stop()
-        await self.alarms.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.log.close()
+        except Exception:
+            logger.exception("%s: its stop failed", room.key)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -87,6 +87,9 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
     async def open(self, *args: str, **kwargs: str) -> None:
         """Enter the room."""
         self.set_nodelay(True)
+        if self.context.hub.is_stopping:
+            self.close(Close.RESTART, "the server restarts")
+            return
         self.connection = Connection(
             self._connection_id,
             self.identity,
@@ -99,6 +102,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         self.connection.since = self.context.hub.clock()
         self.context.hub.counters.opened[self._key.party] += 1
         self.context.hub.directory.entered(self._key, self.connection)
+        self.context.hub.enter(self.connection)
         try:
             # It may have been let go since the handshake began.
             self.room = await self.context.hub.room(*self._key)
@@ -185,9 +189,12 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         traffic, hub = connection.traffic(), self.context.hub
         hub.counters.note_closed(room.key, connection.closed_with or code, traffic)
         hub.directory.left(room.key, connection)
-        if room.is_over and not hub.is_stopping:
-            room = await hub.room(*self._key)
-        await room.leave(connection, code, reason, was_clean)
+        try:
+            if room.is_over and not hub.is_stopping:
+                room = await hub.room(*self._key)
+            await room.leave(connection, code, reason, was_clean)
+        finally:
+            hub.leave(connection)
         hub.forget_idle(room)
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
