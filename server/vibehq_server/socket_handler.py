@@ -12,7 +12,7 @@ import secrets
 from typing import Any
 
 from vibehq_nb.core.errors import DeniedError
-from vibehq_nb.core.ids import MAX_CONNECTION_ID, ConnectionId, RoomKey
+from vibehq_nb.core.ids import MAX_CONNECTION_ID, ConnectionId
 from vibehq_nb.core.messages import Close
 from vibehq_nb.core.roles import Role
 from vibehq_server.connection import Connection
@@ -22,7 +22,7 @@ from vibehq_server.notices import note_close, note_refused
 from vibehq_server.outbox import DeflatingOutbox, Outbox
 from vibehq_server.rates import Meter
 from vibehq_server.refusals import Refusal
-from vibehq_server.requests import Response
+from vibehq_server.requests import ConnectRequest, Response
 from vibehq_server.room import Room
 from vibehq_server.room_handler import RoomHandler
 from vibehq_server.ws_protocol import StrictSocketHandler
@@ -55,12 +55,12 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
 
     async def _upgrade(self) -> None:
         self._key, _ = self._address()
-        self._connection_id = self._choose_id(self._key)
         judged = await self._kind.on_before_connect(self._connect_request(), self._key)
         if isinstance(judged, Response):
             self._answer(judged)
             return
         self._request = judged or self._connect_request()
+        self._connection_id = self._choose_id(self._request)
         self.room = await self.context.hub.room(*self._key)
         self._deflates = self._agree_on_deflate(self.room)
         await StrictSocketHandler.get(self)  # until it is closed
@@ -72,11 +72,11 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             self.set_header("Sec-WebSocket-Extensions", agreed)
         return agreed is not None
 
-    def _choose_id(self, key: RoomKey) -> ConnectionId:
-        given = self.get_query_argument("_pk", "", strip=False)
+    def _choose_id(self, request: ConnectRequest) -> ConnectionId:
+        given = request.query.get("_pk", "")
         if len(given) > MAX_CONNECTION_ID:
-            raise DeniedError("no-such-room", "The connection id is too long.")
-        room = self.context.hub.find(*key)
+            raise DeniedError("bad-request", "The connection id is too long.")
+        room = self.context.hub.find(*self._key)
         other = room.get_connection(given) if room and given else None
         if other is not None and other.identity.user != self.identity.user:
             raise DeniedError("forbidden", "This connection id is another user's.")
