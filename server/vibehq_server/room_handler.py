@@ -7,7 +7,9 @@ room is started.
 """
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote_plus
+
+import tornado.web
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import RoomKey
@@ -48,6 +50,11 @@ def split_path(path: str, prefix: str = "/parties") -> tuple[str, str, str]:
     return party, name, "/".join(rest)
 
 
+def _is_ticket(part: str) -> bool:
+    return unquote_plus(part.partition("=")[0]) == "ticket"
+
+
+@tornado.web.stream_request_body  # a body is the room's: Tornado parses no form of it
 class RoomHandler(VibeHandler):
     """A plain request to a room; :class:`RoomSocket` adds the upgrade."""
 
@@ -59,6 +66,11 @@ class RoomHandler(VibeHandler):
         """Serve the rooms under ``{base_path}/{prefix}/``, *mounted* ones or ours."""
         self._prefix = prefix
         self._mounted = mounted
+        self._body = bytearray()  # the HTTP server bounds it
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a part of the body."""
+        self._body += chunk
 
     @property
     def context(self) -> ServerContext:
@@ -166,23 +178,22 @@ class RoomHandler(VibeHandler):
 
     def _described(self) -> tuple[str, str, dict[str, str], dict[str, str]]:
         """Return URL, rest of the path, query and headers, without a ticket."""
-        pairs = [
-            (name, value)
-            for name, value in parse_qsl(self.request.query, keep_blank_values=True)
-            if name != "ticket"
-        ]
+        parts = [p for p in self.request.query.split("&") if not _is_ticket(p)]
+        raw_query = "&".join(parts)
         query: dict[str, str] = {}
-        for name, value in pairs:
+        for name, value in parse_qsl(raw_query, keep_blank_values=True):
             query.setdefault(name, value)
         _, _, rest = self._split_path()
-        address = f"{self.request.protocol}://{self.request.host}{self.request.path}"
+        uri = f"{self.request.protocol}://{self.request.host}{self.request.path}"
+        if "?" in (self.request.uri or ""):
+            uri += f"?{raw_query}"
         hidden = frozenset() if self._is_open else CREDENTIAL_HEADERS
         headers = {
             name.lower(): value
             for name, value in self.request.headers.get_all()
             if name not in hidden
         }
-        return f"{address}?{urlencode(pairs)}", rest, query, headers
+        return uri, rest, query, headers
 
     # Plain requests
 
@@ -191,7 +202,7 @@ class RoomHandler(VibeHandler):
         self._key = key
         uri, rest, query, headers = self._described()
         method = self.request.method or "GET"
-        body = self.request.body
+        body = bytes(self._body)
         request = HttpRequest(
             method, rest, query, headers, body, uri, self._known_identity()
         )
@@ -206,11 +217,12 @@ class RoomHandler(VibeHandler):
 
     def _answer(self, response: Response) -> None:
         self.set_status(response.status)
-        if isinstance(response.body, str):
-            self.set_header("Content-Type", "text/plain; charset=utf-8")
+        is_text = isinstance(response.body, str)
+        kind = "text/plain; charset=utf-8" if is_text else "application/octet-stream"
+        self.set_header("Content-Type", kind)
         for name, value in response.headers.items():
             self.set_header(name, value)
-        self.finish(response.body)
+        self.finish(response.body or None)
 
     def _add_cors(self) -> None:
         kind = self._find_kind()
