@@ -1,9 +1,11 @@
 """The standalone server as a process: what it refuses to start with, what it keeps."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -140,6 +142,12 @@ UNSAFE = [
     (["--tls-cert", "/no/such", "--tls-key", "/no/such"], "not a file"),
     (["--rooms", "no_such_module:ROOMS"], "no_such_module"),
     (["--data", "/proc/nowhere"], "cannot be written"),
+    (["--keep-days", "0"], "--keep-days is a number of days"),
+    (["--keep-days", "1KiB"], "--keep-days is a number of days"),
+    (["--keep-bytes", "3GB"], "--keep-bytes is a number of bytes"),
+    (["--keep-bytes", "1000"], "at least 1MiB"),
+    (["--keep-entries", "-1"], "--keep-entries is a number of entries"),
+    (["--keep-byte", "1"], "Did you mean --keep-bytes?"),
 ]
 
 
@@ -159,6 +167,82 @@ def test_a_mistyped_variable_exits_2_and_names_the_nearest(tmp_path: Path) -> No
     code, text = refused("--data", str(tmp_path), VIBEHQ_SERVE_PROT="1")
     assert code == 2
     assert "VIBEHQ_SERVE_PORT" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("KEEP_DAYS", "VIBEHQ_SERVE_KEEP_DAYS is a number of days"),
+        ("KEEP_BYTE", "Did you mean VIBEHQ_SERVE_KEEP_BYTES?"),
+    ],
+)
+def test_a_wrong_retention_in_the_environment_exits_2(
+    tmp_path: Path, name: str, expected: str
+) -> None:
+    code, text = refused(
+        "--data", str(tmp_path / "data"), **{f"VIBEHQ_SERVE_{name}": "many"}
+    )
+    assert code == 2
+    assert expected in text
+    assert "many" not in text
+
+
+def test_serve_says_what_it_keeps_and_what_the_log_uses(
+    tmp_path: Path, processes: list[Process]
+) -> None:
+    first = Process(tmp_path / "one")
+    processes.append(first)
+    second = Process(
+        tmp_path / "two", "--keep-days=30", "--keep-bytes=1536MiB", "--keep-entries=9"
+    )
+    processes.append(second)
+
+    assert "A room keeps 180 days or 2 GiB, whichever is less" in first.printed
+    assert "30 days or 1.5 GiB or 9 entries" in second.printed
+    assert re.search(r"The log uses [0-9.]+ KiB\.", first.printed)
+
+
+def test_a_log_of_a_newer_version_exits_4_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "rooms.sqlite3"
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as newer:
+        newer.executescript(
+            "CREATE TABLE rooms (x); PRAGMA application_id = 0x56484C47;"
+            "PRAGMA user_version = 99;"
+        )
+    before = path.read_bytes()
+
+    code, text = refused("--data", str(path.parent), "--port", "0")
+
+    assert code == 4
+    assert "upgrade vibehq-nb" in text
+    assert len(text.splitlines()) == 1
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_data_that_cannot_be_written_exits_2_with_one_line(
+    tmp_path: Path, what: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = folder / "rooms.sqlite3"
+    path.touch()
+    target = str(folder if what == "folder" else path)
+    if subprocess.run(["mount", "--bind", target, target], check=False).returncode:
+        pytest.skip("needs root that may mount")
+    try:
+        remount = ["mount", "-o", "remount,ro,bind", target]
+        subprocess.run(remount, check=True)
+        code, text = refused("--data", str(folder), "--port", "0")
+    finally:
+        subprocess.run(["umount", target], check=True)
+
+    assert code == 2
+    assert "cannot be written" in text
+    assert len(text.splitlines()) == 1
 
 
 async def test_endpoint_json_is_private_whole_and_keeps_its_keys(

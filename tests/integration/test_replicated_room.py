@@ -8,6 +8,7 @@ from tests.integration.house import running
 from vibehq_nb.core.errors import DeniedError, NotStoredError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.messages import Emit, Event
+from vibehq_nb.core.saved import vouches
 from vibehq_server.replicated import ReplicatedRoom
 from vibehq_server.room_logs.memory import MemoryRoomLog
 
@@ -170,6 +171,146 @@ async def test_a_refused_append_is_told_and_leaves_no_trace():
         assert (refusal["code"], refusal["id"]) == ("not-stored", "1")
         assert frame["offset"] == 1
         assert (await joined(house))[1][1]["state"] == {"names": ["kept"]}
+
+
+async def test_each_message_that_is_not_stored_is_refused_exactly_once():
+    log = SlowLog()
+    async with running(PARTIES, log) as house:
+        peer, _ = await joined(house)
+        log.refuses = log.is_full = True
+        await emit(peer, "a")
+        await emit(peer, "b", id="1")
+        await emit(peer, "c")
+        refusals = [await peer.next() for _ in range(3)]
+        log.refuses = log.is_full = False
+        async with asyncio.timeout(5):
+            frame = {}
+            while frame.get("type") != "event":
+                await emit(peer, "kept")
+                frame = await peer.next()
+
+        assert [refusal["type"] for refusal in refusals] == ["error"] * 3
+        assert {refusal["code"] for refusal in refusals} == {"not-stored"}
+        assert [refusal.get("id") for refusal in refusals] == [None, "1", None]
+        assert frame["name"] == "kept"
+
+
+async def test_a_room_that_cannot_write_is_read_as_if_nothing_were_wrong():
+    log = SlowLog()
+    async with running(PARTIES, log) as house:
+        peer, frames = await joined(house)
+        await emit(peer, "a")
+        await peer.until("event")
+        log.refuses = log.is_full = True
+        await emit(peer, "lost", id="1")
+        await peer.until("error")
+
+        _, fresh = await joined(house)
+        _, again = await joined(house, epoch=frames[0]["epoch"], offset=0)
+
+        assert fresh[1]["state"] == {"names": ["a"]}
+        assert [frame["type"] for frame in again] == ["connected", "event", "tick"]
+
+
+async def test_a_hook_never_sees_what_the_log_refused():
+    class LooksBack(NotesRoom):
+        async def receive(self, connection, message):
+            seen.append(list(self.names))
+            return await super().receive(connection, message)
+
+    seen = []
+    log = SlowLog()
+    async with running({"ops": LooksBack}, log) as house:
+        first, _ = await joined(house)
+        other, _ = await joined(house)
+        log.may_store.clear()
+        await emit(first, "lost")
+        await wait_until(lambda: len(seen) == 1)
+        await emit(other, "after", id="1")
+        await wait_until(lambda: len(seen) == 2)
+        assert seen[1] == ["lost"], "the second hook did not run in between"
+        log.refuses = True
+        log.may_store.set()
+        await other.until("error")
+        log.refuses = False
+        await emit(other, "now")
+        await wait_until(lambda: len(seen) == 3)
+
+        assert seen[2] == []
+
+
+async def wait_until(claim):
+    async with asyncio.timeout(5):
+        while not claim():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_room_that_is_let_go_while_it_fails_does_not_take_its_log_back():
+    log = SlowLog()
+    async with running(PARTIES, log) as house:
+        peer, _ = await joined(house)
+        log.refuses = log.is_full = True
+        await emit(peer, "lost", id="1")
+        await peer.until("error")
+        old = house.hub.find("ops", "main")
+        await peer.socket.close()
+        house.hub.let_go(old)
+        log.refuses = log.is_full = False
+        peer, _ = await joined(house)
+        before = await log.claim(RoomKey("ops", "main"))
+        await asyncio.sleep(0.2)  # longer than the old one's next try would take
+
+        assert await log.claim(RoomKey("ops", "main")) == before + 1
+
+
+async def test_an_entry_whose_sending_fails_holds_nothing_back(caplog):
+    class Clumsy(NotesRoom):
+        def on_entry(self, message):
+            if message.name == "bad":
+                raise RuntimeError("a bug of its author")
+
+    async with running({"ops": Clumsy}) as house:
+        peer, _ = await joined(house)
+        await emit(peer, "bad", id="1")
+        await emit(peer, "good", id="2")
+
+        kinds = [(await peer.next())["type"] for _ in range(3)]
+
+        assert kinds == ["accepted", "event", "accepted"]
+        assert "was not passed on" in caplog.text
+
+
+async def test_what_appends_took_is_counted_once_an_entry():
+    async with running(PARTIES) as house:
+        peer, _ = await joined(house)
+        for number in range(5):
+            await emit(peer, f"n{number}")
+            await peer.until("event")
+
+        [family] = house.hub.append_seconds.collect()
+        samples = {s.name: s.value for s in family.samples if "le" not in s.labels}
+
+        assert family.name == "vibehq_append_seconds"
+        assert samples["vibehq_append_seconds_count"] == 5
+        assert samples["vibehq_append_seconds_sum"] > 0
+
+
+async def test_a_saved_state_has_its_hash_in_the_log():
+    log = MemoryRoomLog()
+    async with running(PARTIES, log) as house:
+        peer, _ = await joined(house)
+        for number in range(520):
+            await emit(peer, f"n{number}")
+        while (await peer.until("event"))["name"] != "n519":
+            pass
+        opened = await log.open(RoomKey("ops", "main"))
+        after = await log.read(RoomKey("ops", "main"), opened.saved_offset, 100)
+
+        assert opened.saved_offset >= 500
+        assert any(
+            vouches(entry.body, opened.saved_offset, opened.saved_state)
+            for entry in after
+        )
 
 
 @pytest.mark.parametrize(

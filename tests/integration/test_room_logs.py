@@ -7,12 +7,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.integration.programs import python
 from vibehq_nb.core.errors import GapError, NotStoredError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import FIRST_HASH, Entry, EventLog, chain
+from vibehq_nb.core.saved import Saved
 from vibehq_server.room_logs import sqlite_writer
 from vibehq_server.room_logs.memory import MemoryRoomLog
 from vibehq_server.room_logs.port import FencedError, RoomLog, Term
@@ -231,6 +233,18 @@ async def test_appends_of_one_room_keep_the_order_of_their_calls(log: RoomLog) -
     assert heads == list(range(1, 201))
 
 
+async def test_a_room_is_known_again_without_being_written(log: RoomLog) -> None:
+    term = await log.claim(OPS)
+    await log.append(OPS, term, Producer().make(3))
+
+    first = await log.open(OPS)
+    if isinstance(log, SqliteRoomLog):
+        commits = log.commits
+        assert await log.open(OPS) == first
+        assert log.commits == commits
+    assert await log.open(OPS) == first
+
+
 async def test_closed_log_stores_nothing(log: RoomLog) -> None:
     term = await log.claim(OPS)
     await log.close()
@@ -309,6 +323,21 @@ async def test_retention_never_touches_an_audited_room(
 
     assert await trimming_log.trim() == 0
     assert await trimming_log.read(HIL, 0, 100) == entries
+
+
+async def test_the_writer_trims_under_a_load_that_never_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "TRIM_EVERY_SECONDS", 0.01)
+    log = SqliteRoomLog(path, retention=Retention(max_entries=5))
+    term, producer = await log.claim(OPS), Producer()
+
+    async with asyncio.timeout(10):
+        while (await log.open(OPS)).oldest < 100:
+            calls = [log.append(OPS, term, producer.make(1, at=2**50)) for _ in "1234"]
+            await log.save(OPS, (await asyncio.gather(*calls))[-1], b"{}")
+
+    await log.close()
 
 
 async def test_the_writer_trims_by_itself_while_it_is_idle(
@@ -444,6 +473,144 @@ async def test_verify_names_the_first_broken_entry_and_open_refuses(
 
     assert caught.value.offset == broken
     assert await log.verify(HIL) == broken
+    await log.close()
+
+
+STATE = b'{"state":{}}'
+
+
+async def saved_log(path: Path, room: RoomKey = HIL) -> SqliteRoomLog:
+    """Return a log whose room has a saved state at 5, vouched for by entry 6."""
+    log = SqliteRoomLog(path)
+    tail = EventLog(str(room), "")
+    entries = [tail.append(b"{}", AT) for _ in range(5)]
+    voucher = msgspec.json.encode(Saved.of(5, STATE))
+    entries += [tail.append(voucher, AT), tail.append(b"{}", AT)]
+    await log.append(room, await log.claim(room), entries)
+    await log.save(room, 5, STATE)
+    return log
+
+
+async def test_a_saved_state_whose_hash_is_in_the_log_opens(path: Path) -> None:
+    log = await saved_log(path)
+
+    assert (await log.open(HIL)).saved_state == STATE
+    assert await log.verify(HIL) is None
+    await log.close()
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        """UPDATE states SET state = '{"state":{"x":1}}'""",
+        "UPDATE states SET offset = 4",
+        "UPDATE states SET offset = 6",
+        "UPDATE states SET state = 7",
+    ],
+)
+async def test_a_saved_state_that_was_changed_from_outside_is_refused(
+    path: Path, tampering: str
+) -> None:
+    log = await saved_log(path)
+    outside = sqlite3.connect(path, isolation_level=None)
+    outside.execute(tampering)
+    [offset] = outside.execute("SELECT offset FROM states").fetchone()
+    outside.close()
+
+    with pytest.raises(BrokenLogError) as caught:
+        await log.open(HIL)
+
+    assert caught.value.offset == offset
+    await log.close()
+
+
+async def test_a_saved_state_that_was_removed_costs_a_replay_and_no_more(
+    path: Path,
+) -> None:
+    log = await saved_log(path)
+    outside = sqlite3.connect(path, isolation_level=None)
+    outside.execute("DELETE FROM states")
+    outside.close()
+
+    opened = await log.open(HIL)
+
+    assert (opened.saved_offset, opened.saved_state) == (0, None)
+    assert len(await log.read(HIL, 0, 10)) == 7
+    await log.close()
+
+
+async def test_an_entry_put_after_the_head_from_outside_is_refused(
+    path: Path,
+) -> None:
+    log = SqliteRoomLog(path)
+    producer = Producer(HIL)
+    await log.append(HIL, await log.claim(HIL), producer.make(3))
+    [forged] = producer.make(1)
+    outside = sqlite3.connect(path, isolation_level=None)
+    outside.execute(
+        "INSERT INTO entries SELECT id, ?, ?, ?, ? FROM rooms",
+        (forged.offset, forged.at, forged.body, forged.hash),
+    )
+    outside.close()
+
+    with pytest.raises(BrokenLogError) as caught:
+        await log.open(HIL)
+
+    assert caught.value.offset == 4
+    await log.close()
+
+
+async def test_a_room_that_cannot_be_stored_costs_no_other_its_append(
+    path: Path,
+) -> None:
+    log = SqliteRoomLog(path)
+    bad = RoomKey("ops", "bad")
+    terms = [await log.claim(room) for room in (OPS, bad, HIL)]
+    outside = sqlite3.connect(path, isolation_level=None)
+    outside.execute(
+        "INSERT INTO entries SELECT id, 9, 1, '', '' FROM rooms WHERE name = 'bad'"
+    )
+    blocked = sqlite3.connect(path, isolation_level=None)
+    blocked.execute("BEGIN IMMEDIATE")  # so that the three are one group
+    calls = [
+        asyncio.ensure_future(log.append(room, term, Producer(room).make(2)))
+        for room, term in zip((OPS, bad, HIL), terms, strict=True)
+    ]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    blocked.execute("ROLLBACK")
+    blocked.close()
+    outside.close()
+
+    ours, refused, audited = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert (ours, audited) == (2, 2)
+    assert isinstance(refused, NotStoredError)
+    await log.close()
+
+
+async def test_verify_is_not_misled_by_what_is_appended_and_trimmed_meanwhile(
+    path: Path,
+) -> None:
+    log = SqliteRoomLog(path, retention=Retention(max_entries=20))
+    term, producer = await log.claim(OPS), Producer()
+    findings: list[int | None] = []
+
+    async def watch() -> None:
+        while True:
+            findings.append(await log.verify(OPS))
+
+    watching = asyncio.create_task(watch())
+    for _ in range(100):
+        entries = producer.make(10)
+        await log.append(OPS, term, entries)
+        await log.save(OPS, entries[-1].offset, b"{}")
+        await log.trim()
+    watching.cancel()
+    await asyncio.wait([watching])
+
+    assert len(findings) > 10
+    assert set(findings) == {None}
     await log.close()
 
 
