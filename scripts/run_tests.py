@@ -24,16 +24,19 @@ ALLOWED_SKIPS = ("needs root", "needs a user other than root", "needs a package"
 NO_TESTS_COLLECTED = 5  # pytest's exit code
 FULL = os.environ.get("VIBEHQ_ROUNDS") == "full"
 NO_BROWSER = ("-p", "no:playwright")
+PACKAGES = {"chromium": "chromium", "strace": "strace"}
+"""Debian's package of each program that some tests need."""
 
 
 @dataclass(frozen=True)
 class Tier:
-    """One level of tests: what it runs, and how long one test may take."""
+    """One level of tests: what it runs and needs, and how long one test may take."""
 
     name: str
     paths: tuple[str, ...]
     options: tuple[str, ...] = NO_BROWSER
     timeout_seconds: int = 30
+    programs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,10 +77,21 @@ RUNBOOK_OPTIONS = (
 
 TIERS = (
     Tier("unit", ("tests/unit",)),
-    Tier("integration", ("tests/integration",)),
+    Tier("integration", ("tests/integration",), programs=("strace",)),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
-    Tier("trust", ("tests/trust",), timeout_seconds=1200 if FULL else 60),
-    Tier("browser", ("tests/browser",), options=(), timeout_seconds=180),
+    Tier(
+        "trust",
+        ("tests/trust",),
+        timeout_seconds=1200 if FULL else 60,
+        programs=("strace",),
+    ),
+    Tier(
+        "browser",
+        ("tests/browser",),
+        options=(),
+        timeout_seconds=180,
+        programs=("chromium",),
+    ),
     Tier("js", ("vibehq_nb/js",)),
     Tier("runbooks", ("notebooks",), RUNBOOK_OPTIONS, timeout_seconds=120),
 )
@@ -87,8 +101,8 @@ BENCHMARKS = Tier("benchmarks", ("tests/benchmarks",), timeout_seconds=600)
 def main() -> int:
     """Run the tiers that were asked for; return the exit code."""
     tiers = chosen_tiers()
-    if any(tier.name == "browser" for tier in tiers):
-        ensure_browser()
+    needed = {name for tier in tiers for name in tier.programs}
+    ensure_programs({name: PACKAGES[name] for name in sorted(needed)})
     outcomes = {tier.name: run(tier) for tier in tiers}
     report(outcomes)
     return 0 if all(outcome.is_good for outcome in outcomes.values()) else 1
@@ -108,22 +122,28 @@ def chosen_tiers() -> list[Tier]:
     return [*wanted, BENCHMARKS] if arguments.benchmarks else wanted
 
 
-def ensure_browser() -> None:
-    """Install Debian's Chromium where this user may; say so where not."""
-    if shutil.which("chromium"):
-        return
+def ensure_programs(packages: dict[str, str]) -> None:
+    """Install Debian's *packages*, by program, where this user may; else say so."""
+    missing = {name: text for name, text in packages.items() if not shutil.which(name)}
     apt = shutil.which("apt-get")
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    may_install = not sudo or (
-        shutil.which("sudo") and subprocess.run([*sudo, "true"]).returncode == 0
-    )
-    if apt and may_install:
-        print("Installing the package chromium for the browser tests.", flush=True)
-        install = [apt, "install", "-y", "-q", "--no-install-recommends", "chromium"]
+    if missing and apt and (sudo := sudo_prefix()) is not None:
+        names = list(missing.values())
+        print(f"Installing {', '.join(names)} for the tests.", flush=True)
+        install = [apt, "install", "-y", "-q", "--no-install-recommends", *names]
         subprocess.run([*sudo, apt, "update", "-q"], check=False)
         subprocess.run([*sudo, *install], check=False)
-    if not shutil.which("chromium"):
-        print("Chromium is not here and may not be installed: browser tests skip.")
+    for name in missing:
+        if not shutil.which(name):
+            print(f"{name} is not here and may not be installed: its tests skip.")
+
+
+def sudo_prefix() -> list[str] | None:
+    """What goes before a command that only root may run; None where nothing helps."""
+    if os.geteuid() == 0:
+        return []
+    sudo = ["sudo", "-n"]
+    has_sudo = shutil.which("sudo")
+    return sudo if has_sudo and not subprocess.run([*sudo, "true"]).returncode else None
 
 
 def run(tier: Tier) -> Outcome:

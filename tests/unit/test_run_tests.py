@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.run_tests import Outcome, read_results
+from scripts import run_tests
+from scripts.run_tests import PACKAGES, TIERS, Outcome, read_results
 
 
 def results(folder: Path, *cases: str) -> Path:
@@ -48,3 +49,37 @@ def test_a_folder_without_tests_is_good_and_says_so(tmp_path: Path) -> None:
 
 def test_an_outcome_starts_good() -> None:
     assert Outcome().is_good
+
+
+def test_every_program_a_tier_needs_has_a_package() -> None:
+    assert {name for tier in TIERS for name in tier.programs} == set(PACKAGES)
+
+
+def test_what_is_there_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = tmp_path / "called"
+    for name, text in (("apt-get", f'echo "$@" >> {called}'), ("there", "")):
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(run_tests, "sudo_prefix", list)
+
+    run_tests.ensure_programs({"there": "there"})
+    assert not called.exists()
+    run_tests.ensure_programs({"there": "there", "missing": "its-package"})
+
+    assert "install -y -q --no-install-recommends its-package" in called.read_text()
+    assert "missing is not here" in capsys.readouterr().out
+
+
+def test_a_user_who_may_not_install_is_told_what_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(run_tests, "sudo_prefix", lambda: None)
+
+    run_tests.ensure_programs({"missing": "its-package"})
+
+    assert "its tests skip" in capsys.readouterr().out
