@@ -11,6 +11,8 @@ import random
 import secrets
 from typing import Any
 
+from tornado.websocket import WebSocketClosedError
+
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import MAX_CONNECTION_ID, ConnectionId
 from vibehq_nb.core.messages import Close
@@ -39,8 +41,9 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
 
     room: Room | None = None
     connection: Connection | None = None
-    _awaits_pong = False
     _deflates = False
+    _heard_at = 0.0
+    _beat: asyncio.TimerHandle | None = None
 
     async def get(self, *args: str, **kwargs: str) -> None:
         """Upgrade to a WebSocket, or answer a plain GET."""
@@ -103,6 +106,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         self.context.hub.counters.opened[self._key.party] += 1
         self.context.hub.directory.entered(self._key, self.connection)
         self.context.hub.enter(self.connection)
+        self._rest()
         try:
             # It may have been let go since the handshake began.
             self.room = await self.context.hub.room(*self._key)
@@ -167,6 +171,8 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
 
     def on_close(self) -> None:
         """Leave the room."""
+        if self._beat is not None:
+            self._beat.cancel()
         if self.connection is None or self.room is None:
             return
         # Without a close frame of the peer there is no code: RFC 6455 calls it 1006.
@@ -210,22 +216,34 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             path, hub = self.request.path, self.context.hub
             note_refused(hub, path, refusal.code, self.request_id)
 
+    # Tornado's own pings are off: it bids a silent peer goodbye, and waits 5 s more.
+
+    def _rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._beat = loop.call_later(PING_SECONDS, self._ping_again)
+
+    def _ping_again(self) -> None:
+        self._ask(PING_SECONDS)
+        self._rest()
+
     def on_pong(self, data: bytes) -> None:
         """Note that the peer is alive."""
-        self._awaits_pong = False
+        self._heard_at = asyncio.get_running_loop().time()
 
     def probe(self) -> None:
         """Ping at once; drop the socket after 5 s without a pong."""
-        self._awaits_pong = True
+        self._ask(PROBE_SECONDS)
+
+    def _ask(self, patience_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
         try:
             self.ping()
-        except Exception:
-            self._drop()
-            return
-        asyncio.get_running_loop().call_later(PROBE_SECONDS, self._judge_probe)
+        except WebSocketClosedError:
+            return  # it is being closed, and that has its own deadline
+        loop.call_later(patience_seconds, self._judge, loop.time())
 
-    def _judge_probe(self) -> None:
-        if self._awaits_pong:
+    def _judge(self, asked_at: float) -> None:
+        if self._heard_at < asked_at:
             self._drop()
 
     def _drop(self) -> None:
@@ -235,13 +253,8 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
 
     @property
     def ping_interval(self) -> float:
-        """Seconds between pings."""
-        return PING_SECONDS
-
-    @property
-    def ping_timeout(self) -> float:
-        """Seconds a peer may take to answer a ping."""
-        return PING_SECONDS
+        """Zero: the pings are ours."""
+        return 0.0
 
     @property
     def max_message_size(self) -> int:

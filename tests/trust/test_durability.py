@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.trust.followers import GONE, Door, dial
-from tests.trust.server_process import ServerProcess, read_log, served, until
 
 from tests.rounds import rounds, seeded
+from tests.trust.followers import GONE, Door, dial
+from tests.trust.server_process import ServerProcess, read_log, served, until
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import Entry
 from vibehq_server.room_logs.sqlite import SqliteRoomLog
