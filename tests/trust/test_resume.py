@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.house import OPERATOR
+from tests.integration.house import running as rooms
 from tests.rounds import rounds, seeded
 from tests.trust.byte_source import ByteSource
 from tests.trust.fault_proxy import Fault, FaultProxy
@@ -17,6 +19,9 @@ from tests.trust.followers import Broken, Door, Follower, judge_bytes, judge_ent
 from tests.trust.senders import Sender, judge_senders
 from tests.trust.server_process import ServerProcess, bodies, read_log, served, until
 from vibehq_nb.client.replica import EventReplica, TerminalReplica
+from vibehq_nb.core.messages import Event, Message, ScanFailed, ScanStart
+from vibehq_server.room_logs.sqlite import SqliteRoomLog
+from vibehq_server.rooms.ops import OpsRoom
 
 CUTS_PER_KILL = 15
 NO_EVENTS = {"types": ["scan-start", "scan-failed"]}
@@ -148,3 +153,54 @@ async def test_a_terminals_bytes_come_once_and_in_order_through_cuts_and_kills(
 
 def _lag(source: ByteSource, viewers: list[Follower]) -> int:
     return len(source.data) - min(viewer.offset for viewer in viewers)
+
+
+@pytest.mark.timeout(120)
+async def test_a_client_with_a_filter_is_sent_all_of_its_kind_and_carried_on_by_ticks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vibehq_server.hub.TICK_SECONDS", 0.05)
+    randomness = seeded("resume filters")
+    log = SqliteRoomLog(tmp_path / "rooms.sqlite3")
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(rooms({"ops": OpsRoom}, log))
+        port = int(house.url.rpartition(":")[2])
+        proxy = await stack.enter_async_context(FaultProxy(port))
+        cutter = Cutter(proxy, randomness, rounds(500), 8000)
+        door = Door(port, {"X-As": f"ana {OPERATOR}"}, proxy.port)
+        clients = {
+            kind: Follower(
+                door, "ops/main", EventReplica(), subscribing({"types": [kind]})
+            )
+            for kind in ("event", "scan-start", "scan-failed")
+        }
+        room = await house.hub.room("ops", "main")
+        assert isinstance(room, OpsRoom)
+        async with running(clients.values()):
+            while not cutter.is_done:
+                await room.run(room.append, some_entry(randomness))
+                await asyncio.sleep(0.002)
+            await until(
+                lambda: all(c.offset == room.log.head for c in clients.values())
+            )
+    epoch, entries = await read_log(tmp_path)
+    for kind, client in clients.items():
+
+        def wants(entry: dict, kind: str = kind) -> bool:
+            return entry["type"] == kind
+
+        reached = judge_entries(client.history, epoch, bodies(entries), wants)
+        assert reached == len(entries)
+        assert ("resumed", "") in client.answers
+
+
+def some_entry(randomness: random.Random) -> Message:
+    scan_id = f"s{randomness.randrange(20)}"
+    match randomness.randrange(3):
+        case 0:
+            return ScanFailed(scan_id=scan_id, code="x", message="y" * 100)
+        case 1:
+            return ScanStart(
+                scan_id=scan_id, scope="full", on=[], requested_by="", at="", offset=0
+            )
+    return Event(name="e", data={"x": "y" * 100}, by="", at="", offset=0)
