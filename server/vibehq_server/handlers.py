@@ -174,7 +174,12 @@ class VibeHandler(tornado.web.RequestHandler):
         Raises:
             DecodeError: If it is not exact JSON.
         """
-        return decode_plain(self.request.body or b"{}")
+        return decode_plain(self.raw_body or b"{}")
+
+    @property
+    def raw_body(self) -> bytes:
+        """The request's body as it came."""
+        return bytes(self.request.body)
 
     def write_json(self, value: Any, status: int = 200) -> None:
         """Answer with *value*."""

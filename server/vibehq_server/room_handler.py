@@ -73,6 +73,11 @@ class RoomHandler(VibeHandler):
         self._body += chunk
 
     @property
+    def raw_body(self) -> bytes:
+        """The request's body as it came."""
+        return bytes(self._body)
+
+    @property
     def context(self) -> ServerContext:
         """The parts of the server whose rooms these are."""
         return self._mounted or super().context
@@ -202,7 +207,7 @@ class RoomHandler(VibeHandler):
         self._key = key
         uri, rest, query, headers = self._described()
         method = self.request.method or "GET"
-        body = bytes(self._body)
+        body = self.raw_body
         request = HttpRequest(
             method, rest, query, headers, body, uri, self._known_identity()
         )
