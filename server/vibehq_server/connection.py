@@ -38,6 +38,7 @@ class Connection:
         tags: Names it can be found by; the first is the id.
         outbox: The bounded queue of its frames.
         meter: What it has sent lately.
+        write: Sends an encoded frame; after :meth:`close` it does nothing.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Connection:
         self.request = request
         self.outbox = outbox
         outbox.on_full = self._close_slow
+        # Once for each frame to each connection: without a call in between.
+        self.write = outbox.write
         self.tags: tuple[str, ...] = (connection_id,)
         self.state: Any = None
         self._socket = socket
@@ -92,15 +95,9 @@ class Connection:
         if not self.is_raw:
             self.write(encode_frame(encode(message), binary=False))
 
-    def write(self, frame: bytes) -> None:
-        """Send an encoded frame."""
-        if self.is_open:
-            self.outbox.write(frame)
-
     def write_together(self, frames: Sequence[bytes]) -> None:
         """Send encoded frames, all or none: to the outbox's bound they are one."""
-        if self.is_open:
-            self.outbox.write_together(frames)
+        self.outbox.write_together(frames)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with *code* and a *reason* of at most 123 bytes."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from vibehq_server.deflate import Deflater
@@ -71,6 +70,7 @@ class Outbox:
         "_frames",
         "_in_flight",
         "_is_due",
+        "_is_over",
         "_latest",
         "_limit",
         "_link",
@@ -91,6 +91,7 @@ class Outbox:
         self._stream: Any = getattr(self._link, "stream", None)
         self._due = _due.setdefault(asyncio.get_running_loop(), [])
         self._frames: list[bytes] = []  # bounded by OUTBOX_BYTES: see policy
+        self._is_over = False
         self._is_due = False  # whether a flush is on its way
         self._in_flight = 0  # bytes in the stream's own queue
         self._limit = GATHER_BYTES  # below it, write only gathers
@@ -131,6 +132,8 @@ class Outbox:
         return not self.pending or self.pending + size <= bound
 
     def _write_much(self, frames: Sequence[bytes]) -> None:
+        if self._is_over:
+            return
         size = sum(map(len, frames))
         if self._is_behind or not self.has_room(size):
             self._pass_bound(frames)
@@ -164,6 +167,7 @@ class Outbox:
 
     def finish(self) -> None:
         """Hand over all that is queued: a close frame comes behind it, and no other."""
+        self._limit, self._is_over = -1, True
         self.flush()
         if self._frames and self._stream is not None and not self._stream.closed():
             self._stream.write(b"".join(self._frames))
@@ -177,47 +181,55 @@ class Outbox:
         if self._in_flight:
             return
         self._is_due = False
-        link, stream = self._link, self._stream
+        link, stream, frames = self._link, self._stream, self._frames
         if link is None or (link.is_closing() if stream is None else stream.closed()):
             self.drop()
             return
+        if stream is None:
+            self._write_messages(link)
+            return
         try:
-            while self._frames:
-                if stream is None:
-                    self._write_messages(link)
-                    return
-                chunk = self._take()
-                taken = 0 if stream.writing() else _write_now(stream, chunk)
+            while frames:
+                # The hot path: one frame, written as it is.
+                chunk = frames.pop() if len(frames) == 1 else self._join()
+                try:
+                    taken = 0 if stream.writing() else stream.write_to_fd(chunk)
+                except BlockingIOError:
+                    taken = 0
                 self.pending -= taken
+                self.sent_bytes += len(chunk)
+                self.sent_frames += 1
                 if taken < len(chunk):
                     rest = memoryview(chunk)[taken:]
                     self._await(stream.write(rest), len(rest))
                     return
-        except (StreamClosedError, WebSocketClosedError):
-            self.drop()
         except OSError as error:
             self.drop()
             stream.close(exc_info=error)
 
-    def _take(self) -> bytes:
-        """Take the first frame, or the first few in one piece."""
+    def _join(self) -> bytes:
+        """Take the first few frames, in one piece."""
         frames = self._frames
         count = len(frames)
-        if count > 1 and self.pending > GATHER_BYTES:
+        if self.pending > GATHER_BYTES:
             count = _count_within(frames, GATHER_BYTES)
-        chunk = frames[0] if count == 1 else b"".join(frames[:count])
+        chunk = b"".join(frames[:count])
         del frames[:count]
-        self.sent_frames += count
-        self.sent_bytes += len(chunk)
+        self.sent_frames += count - 1
         return chunk
 
     def _write_messages(self, link: Any) -> None:
+        frames, self._frames = self._frames, []
         written = None
-        for frame in self._frames:
-            binary = frame[0] == FIN_BINARY
-            written = link.write_message(payload_of(frame), binary=binary)
-        self._frames.clear()
-        self._await(written, self.pending)
+        try:
+            for frame in frames:
+                binary = frame[0] == FIN_BINARY
+                written = link.write_message(payload_of(frame), binary=binary)
+        except WebSocketClosedError:
+            self.drop()
+            return
+        if written is not None:
+            self._await(written, self.pending)
 
     def _await(self, written: Any, size: int) -> None:
         self._in_flight = size
@@ -235,6 +247,8 @@ class Outbox:
             self._drained()
 
     def _drained(self) -> None:
+        if self._is_over:
+            return
         self._limit = GATHER_BYTES
         skipped, self.skipped = self.skipped, 0
         latest, self._latest = self._latest, ()
@@ -271,11 +285,3 @@ def _count_within(frames: list[bytes], size: int) -> int:
         if size < 0:
             return max(1, count)
     return len(frames)
-
-
-def _write_now(stream: Any, chunk: bytes) -> int:
-    """Hand *chunk* to the kernel and return how much of it was taken."""
-    try:
-        return int(stream.write_to_fd(chunk))
-    except BlockingIOError:
-        return 0

@@ -98,7 +98,10 @@ class Room(RoomHooks):
     def broadcast(self, message: str | bytes, without: Iterable[str] = ()) -> None:
         """Send *message* to every connection but those with an id in *without*."""
         skipped = frozenset(without)
-        self.send_to((c for c in self.connections if c.id not in skipped), message)
+        chosen: Iterable[Connection] = self.connections
+        if skipped:
+            chosen = [one for one in chosen if one.id not in skipped]
+        self.send_to(chosen, message)
 
     def send_to(self, chosen: Iterable[Connection], message: str | bytes) -> None:
         """Send *message* to those *chosen*; it is encoded once."""
