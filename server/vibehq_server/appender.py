@@ -78,7 +78,8 @@ class Appender:
         self._waiting: list[_Pending] = []  # over a bound: append refuses
         self._waiting_bytes = 0
         self._storing: deque[_Pending] = deque()  # one batch, bounded as _waiting is
-        self._settled: dict[int, asyncio.Future[None]] = {}
+        # One for each hook that waits; by offset, as they came.
+        self._settled: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._task: asyncio.Task[Any] | None = None
         self._recovery: asyncio.Task[Any] | None = None
         self._unfollow: Callable[[], None] = lambda: None
@@ -186,8 +187,8 @@ class Appender:
                 self._hub.append_seconds.observe(now - pending.since)
                 self._tell(entry, pending.message)
             self.gate.release(entry.offset)
-        for offset in [o for o in self._settled if o <= self.gate.stored]:
-            future = self._settled.pop(offset)
+        while self._settled and self._settled[0][0] <= self.gate.stored:
+            _, future = self._settled.popleft()
             if not future.done():
                 future.set_result(None)
 
@@ -203,8 +204,8 @@ class Appender:
         self.is_stale = True
         self._waiting, self._waiting_bytes = [], 0
         self._storing.clear()
-        settled, self._settled = self._settled, {}
-        for future in settled.values():
+        settled, self._settled = self._settled, deque()
+        for _, future in settled:
             if not future.done():
                 future.set_exception(NotStoredError(REFUSED))
         self._fail(error)
@@ -243,11 +244,6 @@ class Appender:
             raise NotStoredError(REFUSED)
         if self.gate.is_open:
             return
-        offset = self.gate.appended
-        future = self._settled.get(offset)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            # Nobody may be waiting any more when the log refuses.
-            future.add_done_callback(lambda f: f.cancelled() or f.exception())
-            self._settled[offset] = future
-        await asyncio.shield(future)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._settled.append((self.gate.appended, future))
+        await future

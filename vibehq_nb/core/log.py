@@ -8,9 +8,11 @@ hashed like the others, never sent.
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
+
+import msgspec
 
 from vibehq_nb.core.errors import GapError
 from vibehq_nb.core.ids import Position
@@ -24,8 +26,7 @@ INTERNAL = b'{"type":"_'
 """How the body of an internal entry begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """
     One item of a room's log.
 
@@ -49,13 +50,11 @@ class Entry:
 
 def chain(previous: bytes, room: str, offset: int, at: int, body: bytes) -> bytes:
     """Return SHA-256 over the previous hash and all of an entry, unambiguously."""
-    digest = hashlib.sha256(previous)
-    digest.update(f"vibehq-entry-1\n{room}\n{offset}\n{at}\n{len(body)}\n".encode())
-    digest.update(body)
-    return digest.digest()
+    head = f"vibehq-entry-1\n{room}\n{offset}\n{at}\n{len(body)}\n".encode()
+    return hashlib.sha256(b"".join((previous, head, body))).digest()
 
 
-def first_broken(room: str, entries: list[Entry], previous: bytes) -> int | None:
+def first_broken(room: str, entries: Sequence[Entry], previous: bytes) -> int | None:
     """Return the offset of the first entry that does not follow, or None."""
     for entry in entries:
         wanted = chain(previous, room, entry.offset, entry.at, entry.body)

@@ -24,5 +24,5 @@ def refuse_strangers(
             raise NotStoredError(
                 f"offset {entry.offset} does not follow the head {wanted - 1} of {room}"
             )
-    if first_broken(str(room), list(entries), head_hash) is not None:
+    if first_broken(str(room), entries, head_hash) is not None:
         raise NotStoredError(f"an entry is not chained to the head of {room}")
