@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from vibehq_nb.core.answers import Answered
 from vibehq_nb.core.codec import encode
 from vibehq_nb.core.errors import NotStoredError
 from vibehq_nb.core.ids import RoomKey
@@ -125,7 +126,9 @@ class Appender:
         Raises:
             NotStoredError: If the log is failing, or too much waits to be stored.
         """
-        if self.is_failing or self._is_full():
+        # What a message has led to is noted whenever the message was taken.
+        is_refused = self._is_full() and not isinstance(message, Answered)
+        if self.is_failing or is_refused:
             raise NotStoredError("the log does not take entries now")
         offset = self.log.head + 1
         message = msgspec.structs.replace(message, offset=offset)

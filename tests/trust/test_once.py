@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.house import Peer, running
 from tests.rounds import rounds
 from tests.trust.fault_proxy import FaultProxy
 from tests.trust.followers import GONE, PAUSE_SECONDS, Door, dial
 from tests.trust.senders import Sender, emit, judge_senders
-from tests.trust.server_process import ServerProcess, bodies, read_log, served
+from tests.trust.server_process import ServerProcess, bodies, read_log, served, until
 from vibehq_nb.core.answers import Answered
 from vibehq_nb.core.codec import Decoder
+from vibehq_nb.core.ids import RoomKey
+from vibehq_server import appender
+from vibehq_server.room_logs.memory import MemoryRoomLog
+from vibehq_server.rooms.ops import OpsRoom
 
 SENDERS = 5
 ROUNDS_PER_KILL = 25
@@ -134,3 +139,48 @@ async def test_a_repeat_gets_the_first_answer_and_another_user_its_own(
     assert again.accepted == first.accepted
     assert other.accepted.keys() == first.accepted.keys()
     assert not set(other.accepted.values()) & set(first.accepted.values())
+
+
+class HeldLog(MemoryRoomLog):
+    """Stores only when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_store = asyncio.Event()
+        self.is_asked = False
+
+    async def append(self, room, term, entries):
+        self.is_asked = True
+        await self.may_store.wait()
+        return await super().append(room, term, entries)
+
+
+async def test_a_message_that_is_refused_because_too_much_waits_has_no_effect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(appender, "MAX_WAITING", 3)
+    log = HeldLog()
+    async with running({"ops": OpsRoom}, log) as house:
+        peers = [await house.connect("ops/main", _pk=f"{n}") for n in range(5)]
+        for peer in peers:
+            await peer.until("tick")
+        room = house.hub.find("ops", "main")
+        assert isinstance(room, OpsRoom)
+        for number, peer in enumerate(peers):
+            await peer.send(emit("me", number))
+            if number == 0:
+                await until(lambda: log.is_asked)  # the others wait behind this one
+        await until(lambda: room.log.head >= 5)
+        log.may_store.set()
+        answers = [await answer_of(peer) for peer in peers]
+        entries = await log.read(RoomKey("ops", "main"), 0, 1000)
+    stored = [body["data"]["number"] for body in bodies(entries).values()]
+
+    assert set(answers) == {"accepted", "error"}
+    assert stored == [n for n, answer in enumerate(answers) if answer == "accepted"]
+
+
+async def answer_of(peer: Peer) -> str:
+    while "id" not in (frame := await peer.next()):
+        pass
+    return str(frame["type"])
