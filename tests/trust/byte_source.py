@@ -22,12 +22,14 @@ class ByteSource:
         data: Every byte printed so far.
         epoch: The life of its PTY.
         sinces: What the room asked for, link by link.
+        keyframe_at: Where its keyframes are taken; None for what was sent.
     """
 
     def __init__(self, door: Door, epoch: str = "e1") -> None:
         self.data = bytearray()
         self.epoch = epoch
         self.sinces: list[int] = []
+        self.keyframe_at: int | None = None
         self._door = door
         self._sent = 0
         self._is_keyframe_due = False
@@ -92,7 +94,7 @@ class ByteSource:
             snapshot = {
                 "type": "snapshot",
                 "epoch": self.epoch,
-                "offset": self._sent,
+                "offset": self._sent if self.keyframe_at is None else self.keyframe_at,
                 "cols": 80,
                 "rows": 24,
                 "bytes": len(KEYFRAME),

@@ -259,6 +259,8 @@ class _ByteJudge:
         if self._resume == "snapshot":
             _expect(self._gap == (self.at, offset), "the gap is told")
             self._lost = offset - self.at
+        elif self._resume == "resumed":
+            _expect(offset <= self.at, "a snapshot that skips something is announced")
         else:
             _expect(self._resume in ("fresh", "reset"), "a snapshot is announced")
         self.at, self._due = offset, frame["bytes"]

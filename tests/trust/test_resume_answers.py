@@ -193,6 +193,33 @@ async def test_a_viewer_that_stops_reading_is_told_the_gap_and_caught_up() -> No
     assert missing > 0
 
 
+async def test_a_keyframe_from_before_what_a_slow_viewer_has_is_no_gap() -> None:
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(running(TERMINAL))
+        proxy = await stack.enter_async_context(FaultProxy(door_of(house).port))
+        door = door_of(house, via=proxy.port)
+        viewer = Follower(door, "terminal/vm", TerminalReplica())
+        source = ByteSource(door_of(house, "vm worker"))
+        noise = random.Random(3)
+        async with beside(source, viewer):
+            await until(lambda: viewer.replica.position)
+            proxy.links[0].stall()
+            room = house.hub.find("terminal", "vm")
+            assert isinstance(room, TerminalRoom)
+            [served] = room.viewers
+            while served.phase == "live":
+                source.data += noise.randbytes(64 * 1024)
+                await until(lambda: _held(house) == len(source.data))
+            source.keyframe_at = served.cursor - 1000
+            proxy.links[0].resume()
+            await until(lambda: viewer.offset == len(source.data))
+
+    kinds = [kind for kind, _ in viewer.history]
+    assert "gap" not in kinds
+    assert kinds.count("snapshot") == 2
+    assert judge_bytes(viewer.history, "e1", source.part) == (len(source.data), 0)
+
+
 async def test_bytes_of_another_life_or_from_ahead_are_a_reset() -> None:
     async with running(TERMINAL) as house:
         source = ByteSource(door_of(house, "vm worker"))

@@ -96,9 +96,10 @@ class Audience:
         connection = viewer.connection
         if viewer.resume == "snapshot":
             held = viewer.cursor or (viewer.position.offset if viewer.position else 0)
-            gap = Gap(from_=held, to=snapshot.offset, reason=viewer.reason)
-            note_gap(self._room, connection, gap)
-            connection.send_message(gap)
+            if snapshot.offset > held:
+                gap = Gap(from_=held, to=snapshot.offset, reason=viewer.reason)
+                note_gap(self._room, connection, gap)
+                connection.send_message(gap)
         connection.send_message(snapshot)
         connection.write_together(frames)
         viewer.cursor = viewer.owed_until = snapshot.offset
