@@ -239,12 +239,14 @@ class Trimmed(MemoryRoomLog):
 
 
 @pytest.mark.parametrize("is_before", [True, False])
-async def test_what_retention_took_is_a_gap_and_the_state(is_before):
+async def test_what_retention_took_is_a_gap_and_the_state(is_before, monkeypatch):
+    monkeypatch.setattr("vibehq_server.ledger.SAVE_EVERY", 500)
     log = Trimmed()
     async with running({"ops": Counting}, log) as house:
         await begin(house, 1200)
+    log.reopen()
     async with running({"ops": Counting}, log) as house:
-        _, epoch = await begin(house)
+        room, epoch = await begin(house)
         if is_before:
             log.oldest_read = 500
         else:  # after the resume was answered, and one page sent
@@ -257,7 +259,7 @@ async def test_what_retention_took_is_a_gap_and_the_state(is_before):
 
             log.read = read
         peer = await house.connect("ops/main", epoch=epoch, offset=9)
-        frames = await read_until_tick(peer, 1200)
+        frames = await read_until_tick(peer, room.log.head)
 
         kinds = [frame["type"] for frame in frames]
         assert kinds == ["connected", "gap", "snapshot", "tick"]
