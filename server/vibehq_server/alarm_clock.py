@@ -38,7 +38,7 @@ class AlarmClock:
         self._ledger = Ledger(INDEX, hub)
         self._due: dict[RoomKey, float] = {}
         self._timers: dict[RoomKey, asyncio.TimerHandle] = {}
-        self._ringing: set[RoomKey] = set()
+        self._ringing: dict[RoomKey, asyncio.Task[None]] = {}
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
@@ -55,6 +55,16 @@ class AlarmClock:
     def due(self, room: RoomKey) -> float | None:
         """Return when *room* is woken next, in seconds since 1970."""
         return self._due.get(room)
+
+    def next_due(self) -> float | None:
+        """Return when the next room is woken; None if none is."""
+        return min(self._due.values(), default=None)
+
+    async def ring_due(self) -> None:
+        """Wake now who is due, as after the clock was set; return when that is done."""
+        for room in tuple(self._due):
+            self._look(room)
+        await asyncio.gather(*self._ringing.values(), return_exceptions=True)
 
     def note(self, room: RoomKey, due: float | None) -> None:
         """
@@ -97,8 +107,8 @@ class AlarmClock:
         if due > self._hub.clock():
             self._arm(room, due)
             return
-        self._ringing.add(room)
-        self._hub.spawn(self._ring(room), f"alarm of {room}")
+        ringing = self._hub.spawn(self._ring(room), f"alarm of {room}")
+        self._ringing[room] = ringing
 
     async def _ring(self, key: RoomKey) -> None:
         delay = 1.0
@@ -107,7 +117,7 @@ class AlarmClock:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, MAX_RETRY_SECONDS)
         finally:
-            self._ringing.discard(key)
+            del self._ringing[key]
         if (due := self._due.get(key)) is not None:
             self._arm(key, due)
 

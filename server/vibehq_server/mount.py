@@ -12,6 +12,7 @@ A request that is no room's goes on to the application's next handler.
 
 import inspect
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,6 +59,7 @@ class Mount:
             which is checked here.
         on_error: Called with a failure that would be answered with 500; may return
             what to answer instead.
+        clock: Seconds since 1970; by default the real ones.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Mount:
         data: Path | None = None,
         identify: Identify | None = None,
         on_error: Callable[[BaseException], Response | None] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Take *data*; nothing is listened to before :meth:`handlers` are mounted."""
         self._held = ExitStack()
@@ -74,7 +77,13 @@ class Mount:
         if data is not None:
             self._held.enter_context(lock_folder(data))
             log = SqliteRoomLog(data / "rooms.sqlite3")
-        self.hub = Hub(rooms.parties(), log, sql_folder=data, props=rooms.props)
+        self.hub = Hub(
+            rooms.parties(),
+            log,
+            clock=clock or time.time,
+            sql_folder=data,
+            props=rooms.props,
+        )
         store = AuthStore(None)
         self._held.callback(store.close)
         self._context = ServerContext(
