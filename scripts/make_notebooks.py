@@ -27,7 +27,7 @@ RULES = ["bob:restart *"]
 MAX_BYTES = 100_000
 CELL_SECONDS = 120
 WIDGET = "application/vnd.jupyter.widget-view+json"
-SECRET = re.compile(r"vhq_[a-z]_|Authorization|Bearer ")
+SECRET = re.compile(r"vhq_[a-z]_|Bearer [\w.-]{8}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

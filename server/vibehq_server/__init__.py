@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vibehq_nb import __version__
 
 if TYPE_CHECKING:
+    from vibehq_nb.core.messages import Message
     from vibehq_server.connection import Connection
     from vibehq_server.mount import Mount
     from vibehq_server.parties import Rooms
@@ -22,6 +23,7 @@ __all__ = [
     "ConnectRequest",
     "Connection",
     "HttpRequest",
+    "Message",
     "Mount",
     "ReplicatedRoom",
     "Response",
@@ -36,6 +38,7 @@ _HOMES = {
     "ConnectRequest": "requests",
     "Connection": "connection",
     "HttpRequest": "requests",
+    "Message": "replicated",
     "Mount": "mount",
     "ReplicatedRoom": "replicated",
     "Response": "requests",
