@@ -357,6 +357,22 @@ async def test_the_writer_trims_by_itself_while_it_is_idle(
     await log.close()
 
 
+async def test_a_file_that_is_opened_with_a_tighter_bound_is_trimmed_at_once(
+    path: Path,
+) -> None:
+    log = SqliteRoomLog(path)
+    await log.append(OPS, await log.claim(OPS), Producer().make(20, at=2**50))
+    await log.save(OPS, 20, b"{}")
+    await log.close()
+
+    log = SqliteRoomLog(path, retention=Retention(max_entries=5))
+
+    async with asyncio.timeout(10):
+        while (await log.open(OPS)).oldest < 15:
+            await asyncio.sleep(0.01)
+    await log.close()
+
+
 # The file
 
 

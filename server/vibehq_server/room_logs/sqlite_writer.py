@@ -23,7 +23,7 @@ IDLE_SECONDS = 0.5
 """How long the thread waits for work before it looks at the clock."""
 
 TRIM_EVERY_SECONDS = 60.0
-"""How often retention is looked at, at work or idle."""
+"""How often retention is looked at, at work or idle; first at the start."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +78,7 @@ class GroupWriter:
         self._waiting: deque[Job] = deque()  # one for each append that awaits
         self._queued = _Load()
         self._is_closed = False
-        self._trim_at = time.monotonic() + TRIM_EVERY_SECONDS
+        self._trim_at = time.monotonic()  # at once: the bounds may be new ones
         self.commits = 0
         """Groups committed so far."""
         self._thread = threading.Thread(
