@@ -158,6 +158,8 @@ def lab(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
         "vibehq_nb/static/labextension/package.json",
         "vibehq_nb/notebooks/quickstart.ipynb",
         "vibehq_nb/notebooks/sanitize.cfg",
+        "vibehq_nb/notebooks/tour/write_a_room.ipynb",
+        "vibehq_nb/notebooks/troubleshooting/rooms.ipynb",
         "vibehq_nb/py.typed",
         "vibehq_server/extension.py",
         "vibehq_server/py.typed",

@@ -23,6 +23,25 @@ def test_there_is_a_quickstart() -> None:
     assert "quickstart.ipynb" in NAMES
 
 
+def links(path: Path) -> set[Path]:
+    """The notebooks that one links to, as its own folder has them."""
+    cells = [cell for cell in read(path)["cells"] if cell["cell_type"] == "markdown"]
+    texts = ("".join(cell["source"]) for cell in cells)
+    found = [name for text in texts for name in re.findall(r"\]\(([^)]+)\)", text)]
+    return {path.parent.joinpath(name).resolve() for name in found if ":" not in name}
+
+
+def test_the_quickstart_leads_to_every_other_notebook() -> None:
+    first = FOLDER / "quickstart.ipynb"
+
+    assert links(first) >= {path.resolve() for path in NOTEBOOKS} - {first.resolve()}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_its_links_lead_somewhere(path: Path) -> None:
+    assert [str(link) for link in links(path) if not link.is_file()] == []
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_it_is_small_and_stores_no_widgets(path: Path) -> None:
     notebook = read(path)
