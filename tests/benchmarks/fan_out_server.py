@@ -80,6 +80,7 @@ async def stock(kind: str) -> AsyncIterator[Served]:
 
     class Handler(WebSocketHandler):
         def open(self) -> None:
+            self.set_nodelay(True)  # as the others do: it decides what a send costs
             members.add(self)
 
         def on_close(self) -> None:
