@@ -29,8 +29,7 @@ def tell(capsys: pytest.CaptureFixture[str], **figure: object) -> None:
 def test_cpu_of_a_delivery(
     count: int, per_turn: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    messages = max(DELIVERIES // count, 10) * (per_turn if count == 1000 else 1)
-    messages -= messages % per_turn
+    messages = per_turn * max(DELIVERIES // count // per_turn, 10)
     for peer in PEERS:
         costs = []
         with fan_out(peer) as running:
