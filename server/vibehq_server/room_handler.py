@@ -6,6 +6,7 @@ room's name is its percent-encoded segment. Whatever is refused is refused befor
 room is started.
 """
 
+import logging
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -17,9 +18,11 @@ from vibehq_server.auth.authenticator import Credential
 from vibehq_server.context import BUILT_IN_PREFIX, ServerContext
 from vibehq_server.handlers import VibeHandler
 from vibehq_server.identity import Identity
-from vibehq_server.refusals import Refusal
+from vibehq_server.refusals import Refusal, as_refusal
 from vibehq_server.requests import ConnectRequest, HttpRequest, Response
 from vibehq_server.room import Room
+
+logger = logging.getLogger(__name__)
 
 CREDENTIAL_HEADERS = frozenset({"Authorization", "Cookie"})
 """A room's code is told who is asking, not how that one proved it."""
@@ -240,13 +243,23 @@ class RoomHandler(VibeHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer a failed request; a page of another origin may read why."""
-        if status_code >= 500:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        status = as_refusal(error, status_code).status_code
+        if status >= 500:
             self._add_cors()
-            error = kwargs.get("exc_info", (None, None, None))[1]
-            if error is not None and (instead := self.context.on_error(error)):
-                self._answer(instead)
-                return
+        if status == 500 and (instead := self._instead_of(error)):
+            self._answer(instead)
+            return
         super().write_error(status_code, **kwargs)
+
+    def _instead_of(self, error: BaseException | None) -> Response | None:
+        if error is None:
+            return None
+        try:
+            return self.context.on_error(error)
+        except Exception:
+            logger.exception("request %s: the error hook failed", self.request_id)
+            return None
 
     async def get(self, *args: str, **kwargs: str) -> None:
         """Give a plain request to the room."""
