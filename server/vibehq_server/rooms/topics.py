@@ -73,7 +73,11 @@ class Topics(Room):
     async def on_connect(self, connection: Connection, request: ConnectRequest) -> None:
         """Subscribe to what the query names, else to everything."""
         asked = request.query.get("topics", EVERYTHING).split(",")
-        self._subscribe(connection, [name for name in asked if name])
+        try:
+            self._subscribe(connection, [name for name in asked if name])
+        except DecodeError as error:
+            self._subscribe(connection, [])
+            _refuse(connection, error)
 
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         """Subscribe or publish."""
@@ -84,7 +88,7 @@ class Topics(Room):
             else:
                 self.publish(connection.identity, asked)
         except (DecodeError, DeniedError) as error:
-            connection.send(json.dumps({"error": error.code, "message": error.reason}))
+            _refuse(connection, error)
 
     async def on_close(
         self, connection: Connection, code: int, reason: str, was_clean: bool
@@ -131,6 +135,10 @@ class Topics(Room):
             raise DecodeError("a pattern is a topic, a prefix and :*, or *")
         connection.set_state(tuple(patterns))
         self.subscriptions.set(connection, patterns)
+
+
+def _refuse(connection: Connection, error: DecodeError | DeniedError) -> None:
+    connection.send(json.dumps({"error": error.code, "message": error.reason}))
 
 
 def _object(message: str | bytes) -> dict[str, Any]:
