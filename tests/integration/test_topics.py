@@ -1,6 +1,5 @@
 """Publish and subscribe; rows 41 and 42 of PartyServer's features."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
