@@ -171,17 +171,11 @@ def _counts(
 
 
 def make_registry(hub: "Hub") -> CollectorRegistry:
-    """
-    Return everything one server exports.
-
-    A room log may have figures of its own: Prometheus collectors in its attribute
-    ``metrics``.
-    """
+    """Return everything one server exports."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(HubCollector(hub))
+    registry.register(hub.append_seconds)
     ProcessCollector(registry=registry)
-    for collector in getattr(hub.log, "metrics", ()):
-        registry.register(collector)
     return registry
 
 
