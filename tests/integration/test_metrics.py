@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,51 @@ async def test_each_stored_entry_is_counted_with_how_long_it_took() -> None:
         registry = make_registry(house.hub)
     # Each is an event, and what was answered to its sender.
     assert registry.get_sample_value("vibehq_append_seconds_count") == 6
+
+
+async def test_a_grant_that_reaches_no_room_is_enough_to_scrape(app: App) -> None:
+    scraper = await app.grant("prometheus", "viewer", rooms=["none/none"])
+    worker = await app.grant("web-1", "worker")
+    for grant, status in ((scraper, 200), (worker, 403)):
+        headers = {"Authorization": f"Bearer {grant['token']}"}
+        assert (await app.send("GET", "/metrics", headers)).status == status
+    assert (await app.send("GET", "/metrics")).status == 401
+
+
+async def exported(app: App) -> dict[str, tuple[str, str]]:
+    """Every exported metric as Prometheus names it → its type and help."""
+    async with enter(app, "terminal/web-1") as socket:
+        await socket.recv()
+        await app.send("GET", "/parties/lobby/main", UPGRADE)
+    await until(app, lambda m: m["vibehq_connections", "party=terminal"] == 0)
+    answer = await app.send("GET", "/metrics", app.admin)
+    found = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        ending = "_total" if family.type == "counter" else ""
+        found[family.name + ending] = (family.type, family.documentation)
+    return found
+
+
+async def test_the_page_about_metrics_lists_what_is_exported_and_nothing_else(
+    app: App,
+) -> None:
+    row = re.compile(r"\| `([a-z_]+)` \| (\w+) \| [^|]* \| (.*) \|")
+    page = (DOCS / "metrics.md").read_text()
+    listed = {m[1]: (m[2], m[3]) for m in row.finditer(page)}
+    assert listed == await exported(app)
+
+
+async def test_the_dashboard_shows_every_metric_and_none_that_is_not_there(
+    app: App,
+) -> None:
+    dashboard = json.loads((DOCS / "grafana.json").read_text())
+    queried = {
+        re.sub("_(bucket|sum|count)$", "", name)
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(TYPES, target["expr"])
+    }
+    assert queried == set(await exported(app))
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(
+        dashboard["panels"]
+    )
