@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from vibehq_nb.testing import ThrowAwayServer
+from vibehq_server.testing import as_user, serve_rooms
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
@@ -46,3 +49,22 @@ def test_the_security_line_comes_before_the_features() -> None:
 
 def test_the_test_command_is_one_word() -> None:
     assert re.search(r"^make test\b", README.read_text(), re.MULTILINE)
+
+
+async def test_the_room_in_the_readme_keeps_and_tells_its_menu() -> None:
+    [_, code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    module: dict[str, Any] = {}
+    exec(code, module)
+    as_ana = as_user("ana", "operator")
+
+    async with serve_rooms(module["ROOMS"]) as url:
+        address = f"{url.replace('http', 'ws')}/parties/lunch/today"
+        async with (
+            connect(address, additional_headers=as_ana, proxy=None) as one,
+            connect(address, additional_headers=as_ana, proxy=None) as two,
+        ):
+            first = await one.recv()
+            await two.send("soup")
+            told = await one.recv()
+
+    assert (first, told) == ("nothing yet", "soup")
