@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.rounds import seeded
 from vibehq_server.frames import encode_frame
-from vibehq_server.outbox import OUTBOX_BYTES, Outbox
+from vibehq_server.outbox import GATHER_BYTES, OUTBOX_BYTES, Outbox
 
 
 @asynccontextmanager
@@ -166,6 +166,23 @@ async def test_a_frame_past_the_bound_goes_out_only_when_nothing_is_queued():
         client.transport.resume_reading()
         async with asyncio.timeout(10):
             assert len(await client.recv()) == 12_000_000
+
+
+async def test_of_a_long_queue_only_little_is_past_being_dropped():
+    async with handler_and_client() as (handler, client):
+        outbox = Outbox(handler)
+        client.transport.pause_reading()
+        frame = encode_frame(b"x" * 10_000, binary=True)
+        while outbox.has_room(len(frame)):
+            outbox.write(frame)
+        full = outbox.pending
+        client.transport.resume_reading()
+        async with asyncio.timeout(10):
+            while outbox.pending == full:
+                await client.recv()
+        outbox.drop()
+
+        assert outbox.pending <= GATHER_BYTES
 
 
 async def test_what_was_written_before_a_close_comes_before_it():
