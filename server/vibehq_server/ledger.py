@@ -99,6 +99,8 @@ class Ledger:
         self.kept = KeyValues()
         self.storage = Storage(self._opened, self._write, self._open_sql)
         self.is_open = False
+        self.oldest = 0
+        """Smallest offset whose successors were all kept when the log was opened."""
         self._opening = asyncio.Lock()
         self._saved_offset = 0
         # As long as one batch makes it, which is bounded itself.
@@ -112,6 +114,7 @@ class Ledger:
         self.answers = Answers(saved.get("answers"))
         self.kept = KeyValues(saved.get("storage"))
         self._saved_offset = after = opened.saved_offset
+        self.oldest = opened.oldest
         decoder = Decoder((*self._folded.entries, Answered, Stored, Saved))
         tail = EventLog(str(self._key), opened.epoch, head=after)
         while entries := await self._hub.log.read(self._key, after, 1000):

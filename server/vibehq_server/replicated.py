@@ -232,7 +232,7 @@ class ReplicatedRoom(Room):
             roles=sorted(connection.identity.roles),
             resume=resume,
             reason=reason,
-            **({"oldest": 0} | place | more),
+            **({"oldest": self._ledger.oldest} | place | more),
         )
 
     # Messages
