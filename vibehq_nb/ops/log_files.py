@@ -116,7 +116,8 @@ class LogReader:
         """Read a compressed file whole, unless it is the one read before."""
         was_read = cursor is not None and cursor.offset == status.st_size
         if cursor and was_read and cursor.modified_ns == status.st_mtime_ns:
-            return LogFile(path, status.st_mtime, cursor.facts.copy(), 0), cursor
+            facts = cursor.facts.of_file(path)
+            return LogFile(path, status.st_mtime, facts, 0), cursor
         folder = self._folder(path, status, LogFacts())
         stream = cast(BinaryIO, gzip.GzipFile(fileobj=file))
         try:
@@ -139,7 +140,8 @@ class LogReader:
         start, facts, known = 0, LogFacts(), 0
         number: int | None = known
         if cursor is not None:
-            start, facts, number = cursor.offset, cursor.facts.copy(), cursor.lines
+            start, number = cursor.offset, cursor.lines
+            facts = cursor.facts.of_file(path)
         if status.st_size - start > self.max_file_bytes:
             skipped_to = status.st_size - self.max_file_bytes
             facts.skipped_bytes += skipped_to - start

@@ -104,6 +104,13 @@ class LogFacts(msgspec.Struct):
         """Return facts that change apart from these."""
         return msgspec.json.decode(msgspec.json.encode(self), type=LogFacts)
 
+    def of_file(self, path: str) -> "LogFacts":
+        """Return a copy for the file whose name is *path* by now: logs are rotated."""
+        facts = self.copy()
+        for group in facts.groups.values():
+            group.path = path
+        return facts
+
 
 class _Record:
     """The record that is being read; more lines may belong to it."""

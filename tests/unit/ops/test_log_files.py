@@ -114,6 +114,18 @@ def test_incremental_scans_know_what_one_full_scan_knows(
     assert facts_of(folder, cursors)[0] == facts_of(folder, {})[0]
 
 
+def test_a_trace_that_was_rotated_is_told_where_it_is_now(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(f"Traceback (most recent call last):\nValueError: x\n{AT} INFO y\n")
+    first = make_reader()
+    read(log, first)
+    rotated = log.rename(tmp_path / "app.log.1")
+
+    again = read(rotated, make_reader(first.after))
+
+    assert [group.path for group in again.facts.groups.values()] == [str(rotated)]
+
+
 def test_an_incremental_scan_reads_only_what_was_added(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text(f"{AT} INFO x\n" * 100)
