@@ -38,8 +38,28 @@ class Connection:
         tags: Names it can be found by; the first is the id.
         outbox: The bounded queue of its frames.
         meter: What it has sent lately.
+        since: When it was opened, in seconds since 1970.
+        closed_with: The code the server closed with; None while it is open or left
+            by itself.
         write: Sends an encoded frame; after :meth:`close` it does nothing.
     """
+
+    __slots__ = (
+        "_socket",
+        "closed_with",
+        "id",
+        "identity",
+        "is_open",
+        "meter",
+        "outbox",
+        "received_bytes",
+        "received_frames",
+        "request",
+        "since",
+        "state",
+        "tags",
+        "write",
+    )
 
     def __init__(
         self,
@@ -63,11 +83,9 @@ class Connection:
         self.is_open = True
         self.meter = Meter(None)
         self.since = 0.0
-        """When it was opened, in seconds since 1970."""
         self.received_frames = 0
         self.received_bytes = 0
         self.closed_with: int | None = None
-        """The code the server closed with; None while it is open or left by itself."""
 
     @property
     def uri(self) -> str:

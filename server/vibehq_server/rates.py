@@ -6,8 +6,6 @@ said to who is over them.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from vibehq_nb.core.rates import Bucket, Rate
 from vibehq_server.refusals import Refusal
@@ -24,19 +22,28 @@ MAX_WAIT_SECONDS = 10
 
 
 class Meter:
-    """What one connection has sent lately."""
+    """What one connection has sent lately; one that sends nothing costs little."""
+
+    __slots__ = ("_messages", "_rate", "_unknown")
 
     def __init__(self, rate: Rate | None) -> None:
         """Allow *rate* messages; None for any number."""
-        self._messages = Bucket(rate) if rate is not None else None
-        self._unknown = Bucket(UNKNOWN_TYPES)
+        self._rate = rate
+        self._messages: Bucket | None = None
+        self._unknown: Bucket | None = None
 
     def allows_message(self, now: float) -> bool:
         """Count a message at *now* and tell whether it may be taken."""
-        return self._messages is None or self._messages.take(now)
+        if self._rate is None:
+            return True
+        if self._messages is None:
+            self._messages = Bucket(self._rate)
+        return self._messages.take(now)
 
     def allows_unknown(self, now: float) -> bool:
         """Count a message of unknown type and tell whether the peer may stay."""
+        if self._unknown is None:
+            self._unknown = Bucket(UNKNOWN_TYPES)
         return self._unknown.take(now)
 
 
@@ -60,10 +67,9 @@ class Door:
         self._per_loopback = per_loopback
         self._arrivals = Bucket(rate)
 
-    @contextmanager
-    def entered(self, address: str, now: float, jitter: float) -> Iterator[None]:
+    def entered(self, address: str, now: float, jitter: float) -> "Inside":
         """
-        Count a socket of *address* as open while the block runs.
+        Count a socket of *address* as open while a ``with`` block runs.
 
         Args:
             address: Where it comes from.
@@ -82,13 +88,25 @@ class Door:
             wait = 1 + int(jitter * MAX_WAIT_SECONDS)
             text = "Too many connections at once; come back in some seconds."
             raise Refusal(503, "busy", text, retry_after_seconds=wait)
-        self.open[address] += 1
-        try:
-            yield
-        finally:
-            self.open[address] -= 1
-            if not self.open[address]:
-                del self.open[address]
+        return Inside(self.open, address)
+
+
+class Inside:
+    """One socket that was let in; small, because it is held as long as that lives."""
+
+    __slots__ = ("_address", "_open")
+
+    def __init__(self, open_sockets: Counter[str], address: str) -> None:
+        """Count in *open_sockets*, by *address*."""
+        self._open, self._address = open_sockets, address
+
+    def __enter__(self) -> None:
+        self._open[self._address] += 1
+
+    def __exit__(self, *_exc: object) -> None:
+        self._open[self._address] -= 1
+        if not self._open[self._address]:
+            del self._open[self._address]
 
 
 def _is_loopback(address: str) -> bool:

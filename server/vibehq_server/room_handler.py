@@ -7,6 +7,7 @@ room is started.
 """
 
 import logging
+import sys
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -69,7 +70,7 @@ class RoomHandler(VibeHandler):
         """Serve the rooms under ``{base_path}/{prefix}/``, *mounted* ones or ours."""
         self._prefix = prefix
         self._mounted = mounted
-        self._body = bytearray()  # the HTTP server bounds it
+        self._body = b""  # the HTTP server bounds it
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body."""
@@ -78,7 +79,7 @@ class RoomHandler(VibeHandler):
     @property
     def raw_body(self) -> bytes:
         """The request's body as it came."""
-        return bytes(self._body)
+        return self._body
 
     @property
     def context(self) -> ServerContext:
@@ -197,7 +198,7 @@ class RoomHandler(VibeHandler):
             uri += f"?{raw_query}"
         hidden = frozenset() if self._is_open else CREDENTIAL_HEADERS
         headers = {
-            name.lower(): value
+            sys.intern(name.lower()): value  # the same few for every connection
             for name, value in self.request.headers.get_all()
             if name not in hidden
         }

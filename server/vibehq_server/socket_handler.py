@@ -54,19 +54,21 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         now = asyncio.get_running_loop().time()
         address = self.request.remote_ip or ""
         with self.context.hub.door.entered(address, now, random.random()):
-            await self._upgrade()
+            if await self._may_upgrade():
+                await StrictSocketHandler.get(self)  # until it is closed
 
-    async def _upgrade(self) -> None:
+    async def _may_upgrade(self) -> bool:
         self._key, _ = self._address()
-        judged = await self._kind.on_before_connect(self._connect_request(), self._key)
+        asked = self._connect_request()
+        judged = await self._kind.on_before_connect(asked, self._key)
         if isinstance(judged, Response):
             self._answer(judged)
-            return
-        self._request = judged or self._connect_request()
+            return False
+        self._request = judged or asked
         self._connection_id = self._choose_id(self._request)
         self.room = await self.context.hub.room(*self._key)
         self._deflates = self._agree_on_deflate(self.room)
-        await StrictSocketHandler.get(self)  # until it is closed
+        return True
 
     def _agree_on_deflate(self, room: Room) -> bool:
         offers = self.request.headers.get("Sec-WebSocket-Extensions", "")

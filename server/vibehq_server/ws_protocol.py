@@ -72,8 +72,8 @@ class RoomProtocol(WebSocketProtocol13):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what Tornado's takes."""
         super().__init__(*args, **kwargs)
-        self._control = Bucket(CONTROL_RATE)
-        self._fragments = Bucket(FRAGMENT_RATE)
+        self._control: Bucket | None = None
+        self._fragments: Bucket | None = None
         self._message: bytearray | None = None  # bounded by max_message_size
         self._message_opcode = _TEXT
         self._is_deflated = False  # the message that is being read
@@ -139,12 +139,14 @@ class RoomProtocol(WebSocketProtocol13):
         elif (opcode == _CONTINUATION) != (self._message is not None):
             raise _FrameError(1002, "fragment out of place")
         elif self._message is not None or not first & _FIN:
+            self._fragments = self._fragments or Bucket(FRAGMENT_RATE)
             self._count(self._fragments)
 
     def _judge_control(self, first: int, second: int) -> None:
         if not first & _FIN or second & _LENGTH > 125:
             raise _FrameError(1002, "control frame too long or in parts")
         if first & _OPCODE != _CLOSE:
+            self._control = self._control or Bucket(CONTROL_RATE)
             self._count(self._control)
 
     def _count(self, bucket: Bucket) -> None:
