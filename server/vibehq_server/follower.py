@@ -118,13 +118,22 @@ class Followers:
 
     async def _answer(self, position: Position | None) -> tuple[Resume, str]:
         room, log = self._room, self._room.log
-        resume, reason = answer(position, log.epoch, oldest_replayed(log), log.head)
-        if resume == "resumed" and position and position.offset < log.oldest:
+        resume, reason = answer(position, log.epoch, 0, log.head)
+        if resume != "resumed" or position is None:
+            return resume, reason
+        if position.offset < log.oldest:
             try:
                 await room.hub.log.read(room.key, position.offset, 1)
             except GapError:
                 return "snapshot", "trimmed"
+        if position.offset < oldest_replayed(log):
+            return "snapshot", "behind"
         return resume, reason
+
+    def served(self, connection: Connection) -> int:
+        """Return up to which offset *connection* was served."""
+        follower = self._followers.get(connection)
+        return self._room.stored if follower is None else follower.cursor
 
     def _paint(self, connection: Connection, held: int | None, reason: str) -> None:
         """Send the whole state, after the gap behind what the connection *held*."""

@@ -120,6 +120,10 @@ class ReplicatedRoom(Room):
         """Offset of the last entry that is stored."""
         return self._appender.gate.stored
 
+    def served(self, connection: Connection) -> int:
+        """Return up to which offset *connection* was served."""
+        return self._followers.served(connection)
+
     @property
     def is_busy(self) -> bool:
         """Whether a hook runs, a timer waits, or a connection is being caught up."""

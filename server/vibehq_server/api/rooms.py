@@ -148,7 +148,7 @@ def _served(room: Room, connection: Connection) -> int | None:
         case TerminalRoom():
             return room.viewers[connection].cursor if connection in room.viewers else 0
         case ReplicatedRoom():
-            return room.log.head  # what is stored is handed to every outbox at once
+            return room.served(connection)
     return None
 
 

@@ -42,7 +42,8 @@ def inspect(arguments: argparse.Namespace) -> int:
     for name in ("epoch", "offset", "oldest", "bytes"):
         if found[name] is not None:
             say(f"  {name:<7} {plain(found[name])}")
-    say(f"\n{found['connections']} connections")
+    count = found["connections"]
+    say(f"\n{count} connection{'' if count == 1 else 's'}")
     say_table(found["open"], _CONNECTIONS)
     if found["last"]:
         say("\nlast entries")
