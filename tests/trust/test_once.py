@@ -15,6 +15,7 @@ from tests.trust.server_process import ServerProcess, bodies, read_log, served, 
 from vibehq_nb.core.answers import Answered
 from vibehq_nb.core.codec import Decoder
 from vibehq_nb.core.ids import RoomKey
+from vibehq_nb.core.saved import Saved
 from vibehq_server import appender
 from vibehq_server.room_logs.memory import MemoryRoomLog
 from vibehq_server.rooms.ops import OpsRoom
@@ -108,8 +109,9 @@ async def test_a_message_whose_answer_was_lost_is_applied_once_also_across_kills
     assert sum(sender.lost for sender in senders) >= SENDERS * each * 0.9
     assert starts > 1
     # What the log says of each answer is what a repeat is told.
-    decoder = Decoder([Answered])
-    answers = [decoder.decode(entry.body) for entry in entries if entry.is_internal]
+    decoder = Decoder([Answered, Saved])
+    internal = [decoder.decode(entry.body) for entry in entries if entry.is_internal]
+    answers = [message for message in internal if isinstance(message, Answered)]
     told = {(f"{s.name}", str(n)): o for s in senders for n, o in s.accepted.items()}
     kept = {(a.sender.partition("/")[2], a.message_id): a.result for a in answers}
     assert kept == told
