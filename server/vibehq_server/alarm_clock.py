@@ -35,7 +35,7 @@ class AlarmClock:
     def __init__(self, hub: "Hub") -> None:
         """Begin asleep; :meth:`open` arms what was set before a restart."""
         self._hub = hub
-        self._ledger = Ledger(INDEX, hub)
+        self._ledger = Ledger(INDEX, hub, reload=self._mend)
         self._due: dict[RoomKey, float] = {}
         self._timers: dict[RoomKey, asyncio.TimerHandle] = {}
         self._ringing: dict[RoomKey, asyncio.Task[None]] = {}
@@ -47,10 +47,19 @@ class AlarmClock:
             if self._ledger.is_open:
                 return
             await self._ledger.open()
-            for text in self._ledger.kept.keys(""):
-                party, _, name = text.partition("/")
-                due = float(self._ledger.kept.get(text))
-                self._arm(RoomKey(party, name), due)
+            self._arm_all()
+
+    async def _mend(self) -> None:
+        """After a refusal: what was not stored is not due either."""
+        await self._ledger.mend()
+        for room in tuple(self._due):
+            self._disarm(room)
+        self._arm_all()
+
+    def _arm_all(self) -> None:
+        for text in self._ledger.kept.keys(""):
+            party, _, name = text.partition("/")
+            self._arm(RoomKey(party, name), float(self._ledger.kept.get(text)))
 
     def due(self, room: RoomKey) -> float | None:
         """Return when *room* is woken next, in seconds since 1970."""
@@ -73,7 +82,8 @@ class AlarmClock:
         Raises:
             NotStoredError: If the log takes nothing.
         """
-        if self._due.get(room) == due:
+        is_failing = self._ledger.appender.is_failing
+        if self._due.get(room) == due and not is_failing:
             return
         text = str(room)
         if due is None:
@@ -123,11 +133,14 @@ class AlarmClock:
 
     async def _try_to_ring(self, key: RoomKey) -> bool:
         try:
+            self._hub.key(*key)
+        except DeniedError as error:
+            logger.warning("%s has an alarm and there is no such room: %s", key, error)
+            self._disarm(key)  # it stays in the index, for a server that has the room
+            return True
+        try:
             room = await self._hub.room(*key)
             await room.wakeups.ring()
-        except DeniedError as error:
-            logger.warning("%s has an alarm and cannot be woken: %s", key, error)
-            self._disarm(key)  # it stays in the index, for a server that has the room
         except Exception:
             logger.exception("%s: its alarm has to wait", key)
             return False

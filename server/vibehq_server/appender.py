@@ -185,6 +185,9 @@ class Appender:
     def _stored(self, entries: Sequence[Entry]) -> None:
         now = time.perf_counter()
         for entry in entries:
+            if entry.offset > self.gate.appended:
+                self._lose(NotStoredError("another owner has appended to this log"))
+                return
             if self._storing and self._storing[0].entry.offset == entry.offset:
                 pending = self._storing.popleft()
                 self._hub.append_seconds.observe(now - pending.since)

@@ -26,8 +26,8 @@ class RoomStub:
     Another room, as a room sees it: ``await stub.method(…)`` runs it over there.
 
     The room is started first if need be. A call raises what the method raised, and
-    DeniedError with the code ``call-cycle``, ``timeout``, or why there is no such
-    room.
+    DeniedError with the code ``call-cycle``, ``busy`` if it did not begin within 5 s,
+    ``timeout`` if it began and has not ended by then, or why there is no such room.
     """
 
     def __init__(self, hub: "Hub", key: RoomKey, props: Mapping[str, Any]) -> None:
@@ -101,10 +101,11 @@ class _Call:
             return task.result()
         if not self._has_begun:
             task.cancel()
-        outcome = "it may still happen" if self._has_begun else "it did not begin"
-        raise DeniedError(
-            "timeout", f"{self._key} did not answer in {CALL_SECONDS:.0f} s; {outcome}."
-        )
+        code, outcome = "busy", "it did not begin"
+        if self._has_begun:
+            code, outcome = "timeout", "it may still happen"
+        text = f"{self._key} did not answer in {CALL_SECONDS:.0f} s; {outcome}."
+        raise DeniedError(code, text)
 
 
 _NOT_CALLED = frozenset(

@@ -5,6 +5,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class Hub:
         Raises:
             DeniedError: ``no-such-party`` or ``no-such-room``.
         """
-        party = ALIASES.get(party, party)
+        party = self._party(party)
         if party not in self.parties:
             raise DeniedError("no-such-party", "This server has no such party.")
         if not is_room_name(name):
@@ -119,6 +120,9 @@ class Hub:
                 "no-such-room", f"The one room of this party is {', '.join(only)}."
             )
         return RoomKey(party, name)
+
+    def _party(self, name: str) -> str:
+        return name if name in self.parties else ALIASES.get(name, name)
 
     async def room(
         self, party: str, name: str, props: Mapping[str, Any] | None = None
@@ -137,20 +141,25 @@ class Hub:
                 raise DeniedError("too-many-rooms", "Too many rooms are open here.")
             task = self._create_task(self._start(key, props), f"start {key}")
             self._rooms[key] = task
-        try:
-            return await asyncio.shield(task)
-        except Exception:
-            # A failed start is forgotten, so that the next use tries again.
-            if self._rooms.get(key) is task:
-                del self._rooms[key]
-            raise
+            task.add_done_callback(partial(self._forget_failed, key))
+        return await asyncio.shield(task)
+
+    def _forget_failed(self, key: RoomKey, task: asyncio.Task[Room]) -> None:
+        # So that the next use tries again.
+        has_failed = task.cancelled() or task.exception() is not None
+        if has_failed and self._rooms.get(key) is task:
+            del self._rooms[key]
 
     async def _start(self, key: RoomKey, props: Mapping[str, Any] | None) -> Room:
         if (stopping := self._stopping.get(key)) is not None:
             await asyncio.wait([stopping])  # two lives of a room never overlap
         room = self.parties[key.party](key, self)
         room.connections = self._asleep.get(key, room.connections)
-        await room.start({**self._props, **(props or {})})
+        try:
+            await room.start({**self._props, **(props or {})})
+        except BaseException:
+            await room.abandon()
+            raise
         self._asleep.pop(key, None)
         return room
 
@@ -215,7 +224,7 @@ class Hub:
 
     def find(self, party: str, name: str) -> Room | None:
         """Return the room if it is live."""
-        task = self._rooms.get(RoomKey(ALIASES.get(party, party), name))
+        task = self._rooms.get(RoomKey(self._party(party), name))
         if task is None or not task.done() or task.cancelled() or task.exception():
             return None
         return task.result()
@@ -277,6 +286,7 @@ class Hub:
         try:
             await self._wait_until_empty()
             await asyncio.gather(*(self._stop_room(room) for room in self.live()))
+            await asyncio.gather(*self._stopping.values(), return_exceptions=True)
             await self.alarms.close()
             for task in tuple(self._tasks):
                 task.cancel()

@@ -13,6 +13,7 @@ import msgspec
 
 from vibehq_nb.core.answers import Answered, Answers
 from vibehq_nb.core.codec import Decoder
+from vibehq_nb.core.errors import NotStoredError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import Entry, EventLog
 from vibehq_nb.core.messages import Message
@@ -98,7 +99,7 @@ class Ledger:
         self.answers = Answers()
         self.kept = KeyValues()
         self.storage = Storage(self._opened, self._write, self._open_sql)
-        self.is_open = False
+        self.is_open = self._is_closed = False
         self.oldest = 0
         """Smallest offset whose successors were all kept when the log was opened."""
         self._opening = asyncio.Lock()
@@ -107,7 +108,15 @@ class Ledger:
         self._first: list[Callable[[], Awaitable[None]]] = []
 
     async def open(self) -> None:
-        """Open the log and fold what it holds into the state; again starts anew."""
+        """
+        Open the log and fold what it holds into the state; again starts anew.
+
+        Raises:
+            NotStoredError: If the disk refuses, or the room was let go: the log is
+                another life's by then.
+        """
+        if self._is_closed:
+            raise NotStoredError("this room was let go; the next use makes it anew")
         opened = await self._hub.log.open(self._key)
         saved = msgspec.json.decode(opened.saved_state) if opened.saved_state else {}
         self._folded.load(saved.get("state", {}))
@@ -143,6 +152,8 @@ class Ledger:
             NotStoredError: If the log is failing, or too much waits to be stored.
         """
         at_ms = int(self._hub.clock() * 1000)
+        if self._is_closed:
+            raise NotStoredError("this room was let go; the next use makes it anew")
         offset, message = self.appender.append(message, at_ms)
         self._fold(message, at_ms)
         return offset
@@ -195,6 +206,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Wait until what was appended is stored, and let go."""
+        self._is_closed = True
         if self.is_open:
             await self.appender.end()
             self.is_open = False

@@ -34,33 +34,46 @@ class Turn:
         self._mailbox = mailbox
         self._away = 0
         self._holds = True
+        self._coming_back = asyncio.Lock()
 
     @asynccontextmanager
     async def stepping_aside(self) -> AsyncIterator[None]:
         """
         Let other turns of the room run within the block.
 
-        Of several such blocks at once, the last to end waits for the room again.
+        Of several such blocks at once, the last to end waits for the room again; one
+        that ends after the hook has nothing to come back to.
         """
         await self._mailbox.before_leaving()
         self._away += 1
-        if self._holds:
-            self._holds = False
-            self._mailbox.lock.release()
+        self._let_go()
         try:
             yield
         finally:
             self._away -= 1
-            if not self._away:
-                await self._mailbox.lock.acquire()
-                self._holds = True
+            await self._come_back()
+
+    def _let_go(self) -> None:
+        if self._holds:
+            self._holds = False
+            self._mailbox.lock.release()
+
+    async def _come_back(self) -> None:
+        async with self._coming_back:
+            if self._holds or not self._is_wanted():
+                return
+            await self._mailbox.lock.acquire()
+            self._holds = True
+            if not self._is_wanted():  # the hook has ended or gone again meanwhile
+                self._let_go()
+
+    def _is_wanted(self) -> bool:
+        return not self.is_over and not self._away
 
     def end(self) -> None:
         """Let the next turn begin."""
         self.is_over = True
-        if self._holds:
-            self._holds = False
-            self._mailbox.lock.release()
+        self._let_go()
 
 
 def current_turn() -> Turn | None:
@@ -93,21 +106,33 @@ class Mailbox:
         self.key = key
         self.before_leaving = before_leaving
         self.lock = asyncio.Lock()
-        self._waiting = 0
+        self._present = 0
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     @property
     def is_busy(self) -> bool:
-        """Whether a hook runs or waits for its turn."""
-        return self.lock.locked() or self._waiting > 0
+        """Whether a hook runs, waits for its turn, or waits for another room."""
+        return self._present > 0
+
+    async def empty(self) -> None:
+        """Wait until no hook runs and none waits."""
+        await self._is_empty.wait()
 
     async def run(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run *work* in a turn of its own and return its result; awaits it."""
-        outer = current_turn()
-        self._waiting += 1
+        self._present += 1
+        self._is_empty.clear()
         try:
-            await self.lock.acquire()
+            return await self._take_turn(work, *args)
         finally:
-            self._waiting -= 1
+            self._present -= 1
+            if not self._present:
+                self._is_empty.set()
+
+    async def _take_turn(self, work: Callable[..., Any], *args: Any) -> Any:
+        outer = current_turn()
+        await self.lock.acquire()
         turn = Turn(self, (*(outer.chain if outer else ()), self.key))
         token = _current.set(turn)
         try:

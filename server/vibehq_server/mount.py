@@ -139,7 +139,8 @@ class _AppsOwn(Authenticator):
         identity: Identity | None = await found if inspect.isawaitable(found) else found
         if identity is None:
             return None
-        is_cookie = "Authorization" not in handler.request.headers
+        # Whatever else came along, it may have been the cookie that was believed.
+        is_cookie = "Cookie" in handler.request.headers
         return Credential(identity, "cookie" if is_cookie else "bearer")
 
     def has_session_credential(self, handler: "VibeHandler") -> bool:

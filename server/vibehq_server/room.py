@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 MAX_TAGS = 9
 REST_SECONDS = 10.0
 LEAVE_SECONDS = 600.0
+STOP_SECONDS = 8.0
+"""How long a stop waits for hooks that run, and for the last one."""
 
 
 class Room(RoomHooks):
@@ -218,7 +220,8 @@ class Room(RoomHooks):
         Take a connection in.
 
         Raises:
-            ValueError: If its tags are too many, too long or empty.
+            ValueError: If its tags are too many, too long or empty, or if its id is
+                another user's by now.
         """
         await self.run(self._enter, connection, request)
 
@@ -240,8 +243,11 @@ class Room(RoomHooks):
 
     async def _admit(self, connection: Connection, request: ConnectRequest) -> None:
         for other in self.get_connections(connection.id):
-            if other.id == connection.id:
-                other.probe()  # most likely its own predecessor, half dead
+            if other.id != connection.id:
+                continue
+            if other.identity.user != connection.identity.user:
+                raise ValueError("this connection id is another user's")
+            other.probe()  # most likely its own predecessor, half dead
         found = self.get_connection_tags(connection, request)
         tags = await found if isinstance(found, Awaitable) else found
         own = tuple(tag for tag in tags if tag != connection.id)
@@ -284,9 +290,19 @@ class Room(RoomHooks):
             timer.cancel()
         self._timers.clear()
         try:
-            await self.run(self.on_stop)
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._mailbox.empty()
+                await self.run(self.on_stop)
         finally:
             await self._ledger.close()
+
+    async def abandon(self) -> None:
+        """Let go of a room that could not start."""
+        self.is_over = True
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        await self._ledger.close()
 
 
 def _is_tag(tag: object) -> bool:

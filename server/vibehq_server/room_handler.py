@@ -142,21 +142,16 @@ class RoomHandler(VibeHandler):
         return "Content-Encoding" in self.request.headers
 
     async def _identify(self) -> Credential:
+        if self._is_open:
+            found = await self.context.auth.identify(self, self.ticket_room()) or NOBODY
+        else:
+            found = await super()._identify()
+        if found.how != "cookie" or not self._is_foreign():
+            return found
         # A foreign page has no session here, whatever cookies come along.
-        is_person = self.has_cookie_only()
-        if self._is_foreign() and is_person and not self._is_open:
-            raise Refusal(403, "origin", "Pages of that origin may not use this.")
-        if not self._is_open:
-            return await super()._identify()
-        if self._is_foreign() and is_person:
+        if self._is_open:
             return NOBODY
-        found = await self.context.auth.identify(self, self.ticket_room())
-        return found or NOBODY
-
-    def has_cookie_only(self) -> bool:
-        """Tell whether nothing but a cookie could say who is asking."""
-        has_ticket = self.get_query_argument("ticket", None) is not None
-        return not has_ticket and "Authorization" not in self.request.headers
+        raise Refusal(403, "origin", "Pages of that origin may not use this.")
 
     def _split_path(self) -> tuple[str, str, str]:
         base = self.context.base_path

@@ -55,13 +55,13 @@ class RoomSql:
         Other statements of the room wait until the block ends.
         """
         async with self._lock:
-            await self._in_thread(lambda db: db.execute("BEGIN IMMEDIATE"))
             try:
+                await self._in_thread(lambda db: db.execute("BEGIN IMMEDIATE"))
                 yield SqlTransaction(self)
+                await self._in_thread(lambda db: db.execute("COMMIT"))
             except BaseException:
                 await asyncio.shield(self._in_thread(_roll_back))
                 raise
-            await self._in_thread(lambda db: db.execute("COMMIT"))
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._run, work)

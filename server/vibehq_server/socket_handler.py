@@ -43,6 +43,7 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
     connection: Connection | None = None
     _deflates = False
     _heard_at = 0.0
+    _is_held_up = False
     _beat: asyncio.TimerHandle | None = None
 
     async def get(self, *args: str, **kwargs: str) -> None:
@@ -109,12 +110,15 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         self.context.hub.directory.entered(self._key, self.connection)
         self.context.hub.enter(self.connection)
         self._rest()
+        self._is_held_up = True
         try:
             # It may have been let go since the handshake began.
             self.room = await self.context.hub.room(*self._key)
             await self.room.join(self.connection, self._request)
         except Exception:
             self._fail_to_join(self.connection)
+        finally:
+            self._is_held_up = False
 
     def _make_outbox(self) -> Outbox:
         if not self._deflates or self.room is None or self.ws_connection is None:
@@ -153,7 +157,12 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             return
         if self.room.is_over:
             self.room = await self.context.hub.room(*self._key)
-        await self.room.deliver(self.connection, message)
+        self._is_held_up = True
+        try:
+            await self.room.deliver(self.connection, message)
+        finally:
+            self._is_held_up = False
+            self._heard_at = asyncio.get_running_loop().time()
 
     def _refusal(self) -> tuple[int, str] | None:
         """Return why the peer may send nothing more, if it may not."""
@@ -197,6 +206,8 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         traffic, hub = connection.traffic(), self.context.hub
         hub.counters.note_closed(room.key, connection.closed_with or code, traffic)
         hub.directory.left(room.key, connection)
+        connection.is_open = False
+        room.connections.discard(connection)  # also while the room is asleep
         try:
             if room.is_over and not hub.is_stopping:
                 room = await hub.room(*self._key)
@@ -245,7 +256,8 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         loop.call_later(patience_seconds, self._judge, loop.time())
 
     def _judge(self, asked_at: float) -> None:
-        if self._heard_at < asked_at:
+        # While a hook takes its time nothing is read, a pong neither.
+        if self._heard_at < asked_at and not self._is_held_up:
             self._drop()
 
     def _drop(self) -> None:

@@ -121,8 +121,7 @@ class Changes:
         """Remove *key*; tell whether it was there."""
         was_there = self.get(key, _MISSING) is not _MISSING
         self.put_raw.pop(key, None)
-        if key in self._kept:
-            self.deleted.add(key)
+        self.deleted.add(key)
         return was_there
 
     def as_entry(self) -> Stored:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vibehq_nb.core.errors import NotStoredError, UsageError
+from vibehq_nb.core.errors import DeniedError, NotStoredError, UsageError
 from vibehq_nb.core.schedule import Kind, ScheduledTask, after_run, next_run
+from vibehq_server.calls import RoomStub
 from vibehq_server.ledger import Ledger
 from vibehq_server.storage import OWN, KeyValues, Stored, encode_value
 
@@ -60,11 +61,11 @@ class Wakeups:
         Raises:
             UsageError: If *when* has no time zone.
         """
-        self._was_reset = True
         if when is None:
             await self._change(delete=[ALARM])
         else:
             await self._change(put={ALARM: {"at": _seconds(when), "tries": 0}})
+        self._was_reset = True
 
     # Tasks
 
@@ -85,6 +86,11 @@ class Wakeups:
         name = callback if isinstance(callback, str) else callback.__name__
         if not room and not callable(getattr(self._room, name, None)):
             raise UsageError(f"{type(self._room).__name__} has no method {name}")
+        if room:
+            try:
+                self._other(room)
+            except DeniedError as error:
+                raise UsageError(f"{room} is no room: {error.reason}") from None
         if sum(given is not None for given in (when, delay, cron)) > 1:
             raise UsageError("give one of when, delay and cron")
         kind, due = self._time(when, delay, cron, timezone)
@@ -167,9 +173,11 @@ class Wakeups:
     def _callback(self, task: ScheduledTask) -> Callable[[ScheduledTask], Any]:
         if not task.room:
             return lambda due: getattr(self._room, due.callback)(due)
-        party, _, name = task.room.partition("/")
-        stub = self._room.get_room(party, name)
-        return lambda due: getattr(stub, due.callback)(due)
+        return lambda due: getattr(self._other(due.room), due.callback)(due)
+
+    def _other(self, room: str) -> RoomStub:
+        party, _, name = room.partition("/")
+        return self._room.get_room(party, name)
 
     async def _run_alarm(self) -> None:
         found = (await self._kept()).get(ALARM)
@@ -197,6 +205,9 @@ class Wakeups:
                 result = callback(*args)
                 if asyncio.iscoroutine(result) or isinstance(result, asyncio.Future):
                     await result
+        except DeniedError as error:
+            logger.warning("%s: its %s: %s", self._room.key, what, error.reason)
+            return error.code == "timeout"  # it has begun, and goes on over there
         except Exception:
             logger.exception("%s: its %s failed", self._room.key, what)
             return False

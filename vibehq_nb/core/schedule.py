@@ -9,7 +9,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from vibehq_nb.core.errors import UsageError
 
@@ -72,7 +72,10 @@ def next_run(cron: str, timezone: str, after: float) -> float:
             f"{cron!r} is no schedule; write five fields, such as '0 2 * * *'"
         )
     began = datetime.fromtimestamp(after, zone)
-    found: datetime = croniter(cron, began).get_next(datetime)
+    try:
+        found: datetime = croniter(cron, began).get_next(datetime)
+    except CroniterBadDateError:
+        raise UsageError(f"{cron!r} is never due") from None
     return found.timestamp()
 
 

@@ -68,7 +68,8 @@ class Topics(Room):
         """Take up the subscriptions of connections that outlived the room."""
         self.subscriptions = Subscriptions()
         for connection in self.get_connections():
-            self.subscriptions.set(connection, connection.state or (EVERYTHING,))
+            wanted = (EVERYTHING,) if connection.state is None else connection.state
+            self.subscriptions.set(connection, wanted)
 
     async def on_connect(self, connection: Connection, request: ConnectRequest) -> None:
         """Subscribe to what the query names, else to everything."""
