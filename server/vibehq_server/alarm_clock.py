@@ -26,6 +26,7 @@ INDEX = RoomKey("_alarms", "main")
 MAX_SLEEP_SECONDS = 3600.0
 """After so long the time is looked at again: the clock may have been set."""
 
+FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
 
 
@@ -121,7 +122,7 @@ class AlarmClock:
         self._ringing[room] = ringing
 
     async def _ring(self, key: RoomKey) -> None:
-        delay = 1.0
+        delay = FIRST_RETRY_SECONDS
         try:
             while not await self._try_to_ring(key):
                 await asyncio.sleep(delay)

@@ -14,6 +14,9 @@ from vibehq_server.outbox import Outbox
 from vibehq_server.rates import Meter
 from vibehq_server.requests import ConnectRequest
 
+SENDABLE = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+"""Close codes of the protocol that may stand in a close frame."""
+
 __all__ = ["ConnectRequest", "Connection", "Socket"]
 
 
@@ -118,7 +121,14 @@ class Connection:
         self.outbox.write_together(frames)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close with *code* and a *reason* of at most 123 bytes."""
+        """
+        Close with *code* and a *reason* of at most 123 bytes.
+
+        Raises:
+            ValueError: If the code is none that may be sent (RFC 6455, 7.4).
+        """
+        if code not in SENDABLE and not 3000 <= code <= 4999:
+            raise ValueError(f"{code} is no close code that may be sent")
         if self.is_open:
             self.is_open = False
             self.closed_with = code

@@ -85,6 +85,9 @@ class ReplicatedRoom(Room):
         """
         Act on a decoded message the sender may send; return what was appended.
 
+        Append last: what is awaited after an append parts it from the answer that keeps
+        a repeated message from acting twice.
+
         Raises:
             DeniedError: To refuse it with a code and a sentence.
         """

@@ -64,7 +64,12 @@ class RoomSql:
                 raise
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.to_thread(self._run, work)
+        running = asyncio.ensure_future(asyncio.to_thread(self._run, work))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])  # what has begun ends before the next begins
+            raise
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:

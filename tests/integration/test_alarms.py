@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.integration.house import running
-from vibehq_nb.core.errors import UsageError
+from vibehq_nb.core.errors import NotStoredError, UsageError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_server import Room
 from vibehq_server.room_logs.memory import MemoryRoomLog
@@ -227,6 +228,8 @@ async def test_a_task_may_call_another_room_and_may_schedule_itself_anew():
         {"when": datetime(2026, 1, 1)},  # noqa: DTZ001 - what is refused
         {"delay": 1, "id": ""},
         {"delay": 1, "payload": float("nan")},
+        {"delay": 1, "room": "nosuch/r"},
+        {"cron": "0 0 30 2 *"},
     ],
 )
 async def test_what_is_no_schedule_is_refused_and_nothing_is_stored(how):
@@ -266,6 +269,48 @@ async def test_the_index_is_stored_before_the_rooms_own_entry():
         await room.set_alarm(room.now + timedelta(hours=1))
 
     assert order[:2] == ["_alarms", "main"]
+
+
+async def test_an_alarm_that_was_refused_can_be_set_again_and_outlives_a_restart():
+    log, clock = MemoryRoomLog(), Clock()
+    async with a_house(clock, log) as house:
+        room = await room_of(house)
+        due = room.now + timedelta(hours=1)
+        log.is_full = True
+        with pytest.raises(NotStoredError):
+            await room.set_alarm(due)
+        log.is_full = False
+        async with asyncio.timeout(5):
+            while True:
+                with suppress(NotStoredError):
+                    await room.set_alarm(due)
+                    break
+                await asyncio.sleep(0.01)
+    log.reopen()
+    async with a_house(clock, log) as house:
+        assert house.hub.alarms.due(RoomKey("main", "r")) == due.timestamp()
+
+
+async def test_a_house_that_is_full_keeps_an_alarm_waiting_and_does_not_lose_it(
+    monkeypatch,
+):
+    clock = Clock()
+    async with a_house(clock) as house:
+        room = await room_of(house)
+        await room.set_alarm(room.now + timedelta(hours=1))
+        house.hub.let_go(room)
+        await house.connect("main/other")
+        monkeypatch.setattr("vibehq_server.hub.MAX_ROOMS", 1)
+        monkeypatch.setattr("vibehq_server.alarm_clock.FIRST_RETRY_SECONDS", 0.01)
+        clock.now += timedelta(hours=2)
+        house.hub.alarms._look(room.key)
+        await asyncio.sleep(0.05)
+        monkeypatch.setattr("vibehq_server.hub.MAX_ROOMS", 10)
+        async with asyncio.timeout(5):
+            while house.hub.alarms._ringing:
+                await asyncio.sleep(0.01)
+
+        assert (await room_of(house)).seen == [("alarm", None)]
 
 
 SERVER = """

@@ -218,3 +218,40 @@ async def test_what_a_mounted_room_keeps_is_there_after_a_restart(
             assert (await here.get("/parties/counting/r")).body == count
             with pytest.raises(FolderInUseError):
                 Mount(rooms, data=tmp_path)
+
+
+class Named(Room):
+    """Tells whom it takes a client for."""
+
+    access = "open"
+
+    async def on_request(self, request: HttpRequest) -> Response:
+        return Response(request.identity.user if request.identity else "nobody")
+
+
+class Shop(ForMembers):
+    cors = True
+
+
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [("", {}), ("?ticket=x", {}), ("", {"Authorization": "Basic eA"})],
+)
+async def test_a_foreign_page_is_nobody_whatever_it_shows_beside_the_cookie(
+    query: str, more: dict[str, str]
+) -> None:
+    def identify(request: tornado.httputil.HTTPServerRequest) -> Identity | None:
+        is_ana = "session=1" in request.headers.get("Cookie", "")
+        roles = frozenset({Role.VIEWER, Role.OPERATOR})
+        return Identity("ana", "person", roles, "s") if is_ana else None
+
+    given = {"Cookie": "session=1", "Origin": "http://evil.example", **more}
+    async with site(Rooms([Named, Shop]), identify=identify) as app:
+        named = await app.get(f"/parties/named/r{query}", **given)
+        shop = await app.get(f"/parties/shop/r{query}", **given)
+        own = await app.get(
+            "/parties/shop/r", **given | {"Origin": f"http://127.0.0.1:{app.port}"}
+        )
+
+    assert named.body == b"nobody"
+    assert (shop.status, own.body) == (403, b"ana")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -409,3 +410,130 @@ async def test_a_full_house_lets_the_room_go_that_nobody_used_for_longest(monkey
                 await asyncio.sleep(0.01)
         with pytest.raises(DeniedError, match="Too many"):
             await house.hub.room("main", "c")
+
+
+# What a stranger found
+
+
+class Caller(Room):
+    """Calls others in ways that part a call from its hook."""
+
+    async def on_start(self, props):
+        self.left = []
+
+    async def one_fails(self):
+        await asyncio.gather(
+            self.get_room("peer", "bad").boom(), self.get_room("peer", "slow").wait()
+        )
+
+    async def leaves_one_behind(self):
+        call = self.get_room("peer", "slow").wait()
+        self.left.append(asyncio.create_task(call))
+        await asyncio.sleep(0)
+
+    async def ping(self):
+        return "pong"
+
+
+@pytest.mark.parametrize("how", ["one_fails", "leaves_one_behind"])
+async def test_a_call_that_outlives_its_hook_does_not_block_the_room(how):
+    async with running({"peer": Peer, "caller": Caller}) as house:
+        room = await house.hub.room("caller", "a")
+        slow = await peer(house, "slow")
+        with suppress(DeniedError):
+            await room.run(getattr(room, how))
+        slow.go.set()
+        async with asyncio.timeout(5):
+            while slow.count != 100:
+                await asyncio.sleep(0.01)
+            await asyncio.gather(*room.left)
+
+            assert await room.run(room.ping) == "pong"
+
+
+async def test_a_room_that_waits_for_another_is_not_let_go():
+    time = [0.0]
+    parties = {"peer": Peer, "main": Sleeper}
+    async with running(parties, monotonic=lambda: time[0]) as house:
+        sleeper, slow = await house.hub.room("main", "r"), await peer(house, "b")
+
+        async def call():
+            return await sleeper.get_room("peer", "b").wait()
+
+        waiting = asyncio.create_task(sleeper.run(call))
+        await slow.entered.wait()
+        time[0] = 1000.0
+        assert sleeper.may_rest is False
+        slow.go.set()
+        await waiting
+
+        assert sleeper.may_rest is True
+
+
+async def test_a_room_that_was_let_go_writes_nothing_any_more():
+    log = MemoryRoomLog()
+    async with running({"keeper": Keeper}, log) as house:
+        old = await keeper(house, "a")
+        await old.storage.put("a", 1)
+        house.hub.let_go(old)
+        new = await keeper(house, "a")
+        with pytest.raises(NotStoredError, match="let go"):
+            await old.storage.put("a", 2)
+
+        assert await new.storage.get("a") == 1
+        await new.storage.put("a", 3)
+
+
+async def test_a_room_that_could_not_start_leaves_nothing_behind():
+    class Broken(Room):
+        fired = 0
+
+        async def on_start(self, props):
+            await self.storage.put("a", 1)
+            self.call_at(self.now, self.fire)
+            raise RuntimeError("a bug of its author")
+
+        def fire(self):
+            Broken.fired += 1
+
+    log = MemoryRoomLog()
+    async with running({"main": Broken}, log) as house:
+        for _ in range(3):
+            with pytest.raises(RuntimeError):
+                await house.hub.room("main", "r")
+        await asyncio.sleep(0)
+
+        assert Broken.fired == 0
+        assert not log._followers._by_room.keys() - {house.hub.alarms._ledger._key}
+
+
+async def test_a_commit_that_fails_leaves_no_transaction_open():
+    async with running({"keeper": Keeper}) as house:
+        sql = (await keeper(house, "a")).storage.sql
+        await sql.execute("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+        await sql.execute(
+            "CREATE TABLE b (a REFERENCES a DEFERRABLE INITIALLY DEFERRED)"
+        )
+
+        async def insert_orphan():
+            async with sql.transaction() as changes:
+                await changes.execute("INSERT INTO b VALUES (7)")
+
+        with pytest.raises(UsageError, match="FOREIGN KEY"):
+            await insert_orphan()
+        async with sql.transaction() as changes:
+            await changes.execute("INSERT INTO a VALUES (1)")
+
+        assert await sql.execute("SELECT count(*) AS n FROM b") == [{"n": 0}]
+
+
+@pytest.mark.parametrize("code", [999, 1005, 1006, 1015, 2999, 5000, 70_000])
+async def test_a_close_code_that_may_not_be_sent_is_refused(code):
+    async with running({"main": Keeper}) as house:
+        await house.connect("main/r")
+        [connection] = house.hub.connections()
+
+        with pytest.raises(ValueError, match=str(code)):
+            connection.close(code)
+
+        assert connection.is_open
