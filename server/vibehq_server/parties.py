@@ -62,6 +62,10 @@ class Rooms:
                 raise UsageError(f"{name} is no Room class")
             if not _PARTY.fullmatch(party):
                 raise UsageError(f"{party!r} is no party name")
+            if kind.access not in ("session", "open"):
+                raise UsageError(
+                    f"{name}.access is {kind.access!r}; it is 'session' or 'open'"
+                )
             if party in found:
                 raise UsageError(f"there are two parties called {party}")
             found[party] = kind
@@ -93,6 +97,10 @@ def load_rooms(reference: str) -> Rooms:
     try:
         with _importable_here():
             found = getattr(importlib.import_module(module_name), name or "ROOMS")
+        if not isinstance(found, Rooms | Mapping | Sequence) or isinstance(found, str):
+            raise UsageError(
+                f"{name or 'ROOMS'} is no list of room classes; write ROOMS = [MyRoom]"
+            )
         rooms = found if isinstance(found, Rooms) else Rooms(found)
         parties = rooms.parties()
     except UsageError as error:

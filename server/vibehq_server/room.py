@@ -260,7 +260,8 @@ class Room(RoomHooks):
         try:
             await self._hear(connection, message)
         except Exception as error:
-            logger.exception("%s: a message failed", self.key)
+            who = f"{connection.identity.user}/{connection.id}"
+            logger.exception("%s: a message of %s failed", self.key, who)
             await self._run_safely(self.on_error, connection, error)
 
     async def _hear(self, connection: Connection, message: str | bytes) -> None:

@@ -173,6 +173,13 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             return Close.RATE, "too many messages"
         return None
 
+    def on_violation(self, code: int, reason: str) -> None:
+        """Count and tell a peer that broke a rule of the protocol or of the room."""
+        if self.connection is not None:
+            self.connection.closed_with = code
+            hub = self.context.hub
+            note_close(hub, self._key, self.connection, code, reason)
+
     def hand_over(self, *, is_last: bool) -> None:
         """Write what this turn of the loop has sent so far."""
         if self.connection is not None and is_last:

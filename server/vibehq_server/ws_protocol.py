@@ -209,6 +209,8 @@ class RoomProtocol(WebSocketProtocol13):
 
     async def _fail(self, wrong: _FrameError) -> None:
         """Say what is wrong, give the peer a moment to read it, and hang up."""
+        handler: Any = self.handler
+        handler.on_violation(wrong.code, wrong.reason)
         self.close(wrong.code, wrong.reason)
         left = LINGER_BYTES
         try:
@@ -247,6 +249,9 @@ def _decode_close(payload: bytes) -> tuple[int, str]:
 
 class StrictSocketHandler(WebSocketHandler):
     """A WebSocket handler whose connections speak :class:`RoomProtocol`."""
+
+    def on_violation(self, code: int, reason: str) -> None:
+        """Hear that the peer broke a rule and is closed with *code*."""
 
     def hand_over(self, *, is_last: bool) -> None:
         """

@@ -116,7 +116,8 @@ def test_no_server_is_told_in_words(home: Path) -> None:
     assert "kernel" not in done.stderr
     assert "Traceback" not in done.stderr
     lines = done.stderr.strip().splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["vibehq", "jupyter", "export"]
+    first_words = [line.split()[0] for line in lines[1:]]
+    assert first_words == ["--data", "vibehq", "jupyter", "export"]
     assert "\\n" not in done.stderr
 
 

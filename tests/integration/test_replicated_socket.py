@@ -200,6 +200,18 @@ async def test_it_resumes_in_a_room_of_ours():
     assert [answer.resume for answer in reader.answers] == ["fresh", "resumed"]
 
 
+async def test_a_message_that_is_too_long_is_refused_once_and_the_others_go_on():
+    async with running(PARTIES) as house, socket_at(port_of(house)) as writer:
+        too_long = writer.submit(note("long", data={"x": "y" * 100_000}))
+        others = [writer.submit(note(name)) for name in "ab"]
+        async with asyncio.timeout(10):
+            with pytest.raises(DeniedError, match="takes no message"):
+                await too_long
+            assert len(await asyncio.gather(*others)) == 2
+
+        assert house.hub.counters.closed["ops", "1009"] >= 1
+
+
 async def test_an_update_to_another_room_forgets_the_position():
     socket = socket_at(1, position=Position("e", 3))
 

@@ -16,12 +16,14 @@ from typing import Unpack
 import msgspec
 
 from vibehq_nb.client.errors import QueueFullError, UnacceptedError
+from vibehq_nb.client.link import CloseEvent
 from vibehq_nb.client.replica import Progress
 from vibehq_nb.client.socket import PartySocket
 from vibehq_nb.client.socket_options import PartyOptions
 from vibehq_nb.client.socket_queues import size_bytes
 from vibehq_nb.core.errors import DeniedError, UsageError
 from vibehq_nb.core.ids import Position
+from vibehq_nb.core.messages import Close
 from vibehq_nb.core.party_url import Query
 
 MOST_UNACCEPTED = 256
@@ -197,6 +199,17 @@ class ReplicatedPartySocket(PartySocket):
         else:
             denied = DeniedError(said.text("code"), said.text("message"))
             item.answer.set_exception(denied)
+
+    def _lose(self, event: CloseEvent, error: Exception | None) -> None:
+        if event.code == Close.TOO_BIG and self._unaccepted:
+            # Sent again it would end every link: the longest is what was too long.
+            longest = max(self._unaccepted.items(), key=lambda one: len(one[1].frame))
+            message_id, item = longest
+            del self._unaccepted[message_id]
+            if not item.answer.done():
+                text = f"The room takes no message of {len(item.frame)} characters."
+                item.answer.set_exception(DeniedError("too-big", text))
+        super()._lose(event, error)
 
     def _end(self, error: Exception | None) -> None:
         super()._end(error)

@@ -22,7 +22,10 @@ def decode_ttl(text: str) -> float:
     found = _TTL.fullmatch(text)
     if not found:
         raise UsageError(f"--ttl {text!r} is no duration, such as 30m, 8h or 7d")
-    return float(found.group(1)) * _SECONDS[found.group(2)]
+    seconds = float(found.group(1)) * _SECONDS[found.group(2)]
+    if seconds < 1:
+        raise UsageError(f"--ttl {text!r} would be over at once; give 1s or more")
+    return seconds
 
 
 def create(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from vibehq_server.endpoint import Endpoint, read_endpoint
 from vibehq_server.settings import StartError, default_data
 
 _NO_SERVER = """no server found on this host. One of these helps:
+  --data DIR              the folder of a server on this host that has its own
   vibehq serve            start one
   jupyter lab             start one inside JupyterLab
   export VIBEHQ_URL=https://hq.example.org VIBEHQ_TOKEN=...    use another host's"""

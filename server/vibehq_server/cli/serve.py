@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ async def _serve(settings: Settings) -> None:
     say(f"VibeHQ is at {server.url}/ with its data in {settings.data}")
     say(retention_text(settings))
     say(f"Sign in once, within ten minutes: {server.make_login_link()}")
-    say("Another link: vibehq login-link. Stop with Ctrl-C.")
+    own = settings.data != default_data("standalone").expanduser().absolute()
+    more = f" --data {shlex.quote(str(settings.data))}" if own else ""
+    say(f"Another link: vibehq login-link{more}. Stop with Ctrl-C.")
     try:
         await stopped.wait()
     finally:

@@ -10,6 +10,10 @@ class MyServer(Room):
     pass
 
 
+class Mistyped(Room):
+    access = "opne"
+
+
 class Other(Room):
     pass
 
@@ -27,6 +31,7 @@ def test_a_mapping_names_the_parties_and_a_list_takes_the_classes_names() -> Non
         ([], "parties", "no room class"),
         ([object], "parties", "no Room class"),
         ({"x": "Room"}, "parties", "no Room class"),
+        ([Mistyped], "parties", "Mistyped.access is 'opne'"),
         ([MyServer, MyServer], "parties", "two parties"),
         ({"MyServer": MyServer, "my-server": Other}, "parties", "two parties"),
         ({"a/b": MyServer}, "parties", "no party name"),
