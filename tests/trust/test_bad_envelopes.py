@@ -2,7 +2,7 @@
 Messages nobody should send, and what each is answered (B46 to B58).
 
 Where the catalogue says `bad_json` and `bad_field`, there is one code here,
-`bad-message`: its sentence names the field (design.md, section 5).
+`bad-message`: its sentence names the field.
 """
 
 import asyncio

@@ -163,7 +163,7 @@ async def test_b41_a_ping_flood_that_reads_nothing_costs_no_memory(
 async def test_b42_half_a_frame_and_silence_is_closed_by_the_ping_timeout(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In service: a ping each 15 s, given up 15 s after it (design.md, liveness).
+    # In service: a ping each 15 s, given up 15 s after it.
     monkeypatch.setattr("vibehq_server.socket_handler.PING_SECONDS", 0.2)
     async with dialled(house) as hostile:
         await hostile.send(frame(b"x" * 100)[:50])
