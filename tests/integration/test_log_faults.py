@@ -354,6 +354,7 @@ def test_a_write_that_fails_is_refused_and_nothing_is_lost(
     assert child.tell("append", 5) == "done 15"
 
 
+@pytest.mark.timeout(60)  # each try writes the whole WAL once more
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_a_checkpoint_that_fails_is_made_up_for(
     child: Child, strace: str, tmp_path: Path, call: str
@@ -364,14 +365,14 @@ def test_a_checkpoint_that_fails_is_made_up_for(
     options = ["-P", str(path), "-e", f"inject={call}:error=EIO"]
 
     with child.failing(strace, *options):
-        for number in range(1, 31):
+        for number in range(1, 19):
             assert child.tell("append", 100) == f"done {10 + number * 100}"
         wal_bytes = path.with_name(path.name + "-wal").stat().st_size
 
-    assert wal_bytes > 8_000_000, "a checkpoint worked"
-    assert child.tell("append", 100) == "done 3110"
-    assert path.stat().st_size > before + 9_000_000
+    assert wal_bytes > 5_000_000, "a checkpoint worked"
+    assert child.tell("append", 100) == "done 1910"
+    assert path.stat().st_size > before + 5_000_000
     child.end()
     with contextlib.closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert db.execute("SELECT count(*) FROM entries").fetchone() == (3110,)
+        assert db.execute("SELECT count(*) FROM entries").fetchone() == (1910,)
