@@ -401,7 +401,10 @@ def compared() -> Iterator[str]:
                 yield f"{path.name}: {ast.unparse(node)}"
 
 
-HARMLESS = {"handlers.py: self.credential.how == 'cookie'"}
+HARMLESS = {
+    "handlers.py: self.credential.how == 'cookie'",
+    "room_handler.py: found.how != 'cookie'",
+}
 
 
 def test_no_secret_is_compared_in_a_time_that_tells_where_it_differs() -> None:
