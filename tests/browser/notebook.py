@@ -148,6 +148,10 @@ class NotebookPage:
 
     def type(self, text: str) -> None:
         """Click into the terminal and type."""
+        # JupyterLab's own word of a server that was away for long; anybody closes it.
+        lost = self.page.locator('[aria-label^="Server Connection Error"] button').last
+        if lost.is_visible():
+            lost.click()
         self.terminal.locator(".xterm-screen").click()
         self.page.keyboard.type(text)
         self.page.keyboard.press("Enter")
