@@ -286,10 +286,7 @@ class Room(RoomHooks):
 
     async def stop(self) -> None:
         """End the room's timers, run its last hook, and let its log go."""
-        self.is_over = True
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._end_timers()
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._mailbox.empty()
@@ -299,11 +296,14 @@ class Room(RoomHooks):
 
     async def abandon(self) -> None:
         """Let go of a room that could not start."""
+        self._end_timers()
+        await self._ledger.close()
+
+    def _end_timers(self) -> None:
         self.is_over = True
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        await self._ledger.close()
 
 
 def _is_tag(tag: object) -> bool:

@@ -9,6 +9,8 @@ import json
 import logging
 import random
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tornado.websocket import WebSocketClosedError
@@ -110,15 +112,23 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         self.context.hub.directory.entered(self._key, self.connection)
         self.context.hub.enter(self.connection)
         self._rest()
-        self._is_held_up = True
         try:
-            # It may have been let go since the handshake began.
-            self.room = await self.context.hub.room(*self._key)
-            await self.room.join(self.connection, self._request)
+            with self._held_up():
+                # It may have been let go since the handshake began.
+                self.room = await self.context.hub.room(*self._key)
+                await self.room.join(self.connection, self._request)
         except Exception:
             self._fail_to_join(self.connection)
+
+    @contextmanager
+    def _held_up(self) -> Iterator[None]:
+        """Judge no silence while a hook takes its time: nothing is read meanwhile."""
+        self._is_held_up = True
+        try:
+            yield
         finally:
             self._is_held_up = False
+            self._heard_at = asyncio.get_running_loop().time()
 
     def _make_outbox(self) -> Outbox:
         if not self._deflates or self.room is None or self.ws_connection is None:
@@ -157,12 +167,8 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
             return
         if self.room.is_over:
             self.room = await self.context.hub.room(*self._key)
-        self._is_held_up = True
-        try:
+        with self._held_up():
             await self.room.deliver(self.connection, message)
-        finally:
-            self._is_held_up = False
-            self._heard_at = asyncio.get_running_loop().time()
 
     def _refusal(self) -> tuple[int, str] | None:
         """Return why the peer may send nothing more, if it may not."""
@@ -263,7 +269,6 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         loop.call_later(patience_seconds, self._judge, loop.time())
 
     def _judge(self, asked_at: float) -> None:
-        # While a hook takes its time nothing is read, a pong neither.
         if self._heard_at < asked_at and not self._is_held_up:
             self._drop()
 

@@ -169,3 +169,27 @@ async def test_another_users_connection_id_is_refused() -> None:
             await house.connect("lobby/x", user="eve", _pk="me")
         assert refusal.value.response.status_code == 403
         assert len(room.connections) == 1
+
+
+class Slow(Hall):
+    """Takes its time over each message, longer than any silence may last."""
+
+    async def on_connect(self, connection, request):
+        await asyncio.sleep(3 * 0.2)
+
+    async def on_message(self, connection, message):
+        await asyncio.sleep(6 * 0.2)
+        connection.send("done")
+
+
+async def test_a_hook_that_takes_its_time_does_not_drop_whoever_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket_handler, "PING_SECONDS", 0.2)
+    async with running({"lobby": Slow}) as house:
+        peer = await house.connect("lobby/main")
+        await peer.send("a")
+        async with asyncio.timeout(10):
+            assert await peer.socket.recv() == "done"
+
+        assert len(house.hub.connections()) == 1
