@@ -313,6 +313,22 @@ async def test_a_house_that_is_full_keeps_an_alarm_waiting_and_does_not_lose_it(
         assert (await room_of(house)).seen == [("alarm", None)]
 
 
+async def test_an_alarm_that_sets_no_time_but_nonsense_is_not_rung_without_end():
+    class Careless(Worker):
+        async def on_alarm(self):
+            await super().on_alarm()
+            await self.set_alarm(datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake
+
+    clock = Clock()
+    async with running({"main": Careless}, clock=clock) as house:
+        room = await room_of(house)
+        await room.set_alarm(room.now)
+        for _ in range(20):
+            await clock.go(house, minutes=10)
+
+        assert len(room.seen) == 6
+
+
 SERVER = """
 from datetime import timedelta
 from pathlib import Path

@@ -10,6 +10,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from tests.integration.house import running
 from vibehq_nb.core.errors import DeniedError, NotStoredError, UsageError
+from vibehq_nb.core.log import EventLog
 from vibehq_server import HttpRequest, Response, Room
 from vibehq_server.room_logs.memory import MemoryRoomLog
 
@@ -537,3 +538,62 @@ async def test_a_close_code_that_may_not_be_sent_is_refused(code):
             connection.close(code)
 
         assert connection.is_open
+
+
+async def test_what_another_owner_of_the_log_appended_is_not_taken_for_ones_own():
+    log = MemoryRoomLog()
+    async with running({"keeper": Keeper}, log) as house:
+        room = await keeper(house, "a")
+        await room.storage.put("n", 1)
+        term = await log.claim(room.key)
+        tail = EventLog(str(room.key), "", 1, log._rooms[room.key].head_hash)
+        body = b'{"type":"_stored","put":{"other":1},"delete":[],"offset":2}'
+        await log.append(room.key, term, [tail.append(body, 1)])
+        with suppress(NotStoredError):
+            await room.storage.put("n", 2)
+        async with asyncio.timeout(5):
+            while room._ledger.appender.is_failing:
+                await asyncio.sleep(0.01)
+        seen = await room.storage.list()
+    log.reopen()
+    async with running({"keeper": Keeper}, log) as house:
+        kept = await (await keeper(house, "a")).storage.list()
+
+    assert seen == kept  # what was said to be stored is
+    assert kept["other"] == 1
+
+
+async def test_anothers_id_is_refused_while_the_room_is_asleep_too():
+    Sleeper.starts = 0
+    async with running({"main": Sleeper}) as house:
+        ana = await house.connect("main/r", _pk="mine")
+        await ana.send("hello")
+        await ana.socket.recv()
+        house.hub.let_go(house.hub.find("main", "r"))
+        eve = await house.connect("main/r", user="eve", _pk="mine")
+
+        assert await eve.close_code() == 1011
+        room = await house.hub.room("main", "r")
+        assert [one.identity.user for one in room.get_connections()] == ["ana"]
+
+
+async def test_a_start_that_failed_while_nobody_waited_any_more_is_tried_again():
+    class Late(Room):
+        starts = 0
+
+        async def on_start(self, props):
+            Late.starts += 1
+            await asyncio.sleep(0.05)
+            if Late.starts == 1:
+                raise RuntimeError("on purpose")
+
+    async with running({"main": Late}) as house:
+        waiting = asyncio.create_task(house.hub.room("main", "r"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        async with asyncio.timeout(5):
+            while house.hub._rooms:
+                await asyncio.sleep(0.01)
+
+        await house.hub.room("main", "r")
+        assert Late.starts == 2
