@@ -34,6 +34,7 @@ class RoomHooks:
             tags, URL and state.
         names: The only rooms there are of this party; None for any name.
         stays: Keeps the room in memory while nobody is in it.
+        is_sink: Other rooms write to this one while they stop: it stops after them.
         slow_policy: What happens when a connection owes more than 512 KiB. ``close``:
             it is closed with 4408, to come back. ``skip``: it is sent nothing until
             the rest has gone, then ``on_skipped`` runs. ``latest``: what it owes is
@@ -49,6 +50,7 @@ class RoomHooks:
     message_rate: ClassVar[Rate | None] = None
     names: ClassVar[frozenset[str] | None] = None
     stays: ClassVar[bool] = False
+    is_sink: ClassVar[bool] = False
     slow_policy: ClassVar[SlowPolicy] = "close"
     compression: ClassVar[bool] = False
 

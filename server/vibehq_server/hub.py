@@ -285,7 +285,9 @@ class Hub:
             connection.close(Close.RESTART, "the server restarts")
         try:
             await self._wait_until_empty()
-            await asyncio.gather(*(self._stop_room(room) for room in self.live()))
+            for is_sink in (False, True):
+                chosen = [room for room in self.live() if room.is_sink is is_sink]
+                await asyncio.gather(*map(self._stop_room, chosen))
             await asyncio.gather(*self._stopping.values(), return_exceptions=True)
             await self.alarms.close()
             for task in tuple(self._tasks):

@@ -17,6 +17,7 @@ from vibehq_server.rooms.hil import HilRoom
 from vibehq_server.rooms.lobby import LobbyRoom
 from vibehq_server.rooms.ops import OpsRoom
 from vibehq_server.rooms.terminal import TerminalRoom
+from vibehq_server.rooms.terminal_log import TerminalLogRoom
 from vibehq_server.rooms.worker import WorkerRoom
 from vibehq_server.settings import StartError
 
@@ -29,6 +30,7 @@ BUILT_IN: dict[str, type[Room]] = {
     "hil": HilRoom,
     "lobby": LobbyRoom,
     "grants": GrantsRoom,
+    "terminal-log": TerminalLogRoom,
 }
 
 

@@ -45,9 +45,10 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
         ("/api/terminals", terminals.TerminalsHandler),
         (f"/api/terminals/{_ONE}", terminals.TerminalHandler),
         (
-            f"/api/terminals/{_ONE}/(signal|writer|freeze|thaw)",
+            f"/api/terminals/{_ONE}/(signal|writer|size|freeze|thaw)",
             terminals.TerminalActionHandler,
         ),
+        (f"/api/terminals/{_ONE}/log", terminals.TerminalLogHandler),
         ("/api/ops/scan", ops.ScanHandler),
         ("/api/ops/scans", ops.ScansHandler),
         (f"/api/ops/scans/{_ONE}", ops.ScansHandler),

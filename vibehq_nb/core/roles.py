@@ -31,6 +31,7 @@ MAY_SEND: dict[str, dict[str, frozenset[Role]]] = {
         "ack": _ANYBODY,
         "resize": _OPERATOR,
         "writer": _OPERATOR,
+        "size-policy": _OPERATOR,
         "hello": _WORKER,
         "snapshot": _WORKER,
         "resized": _WORKER,
@@ -59,6 +60,7 @@ MAY_SEND: dict[str, dict[str, frozenset[Role]]] = {
     },
     "lobby": {},
     "grants": {},
+    "terminal-log": {},
 }
 """party → message type → roles that may send it to the room."""
 
@@ -69,6 +71,7 @@ MAY_JOIN: dict[str, frozenset[Role]] = {
     "hil": _ANYBODY,
     "lobby": _ANYBODY,
     "grants": frozenset({Role.ADMIN}),
+    "terminal-log": frozenset(),  # read over HTTP, as part of its terminal
 }
 """party → roles that may open a connection to it."""
 

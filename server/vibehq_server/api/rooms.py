@@ -17,6 +17,7 @@ from vibehq_server.room_logs.pages import (
     read_page,
 )
 from vibehq_server.rooms.terminal import TerminalRoom
+from vibehq_server.rooms.terminal_log import log_key
 
 LAST_ENTRIES = 5
 MAX_LAST = 100
@@ -102,7 +103,10 @@ class RoomLogHandler(_OfOneRoom):
         are left out; ``next`` is where to go on. What is no longer kept is answered
         410 with the ``oldest`` offset to go on from.
         """
-        room = await self._room(self.key())
+        key = self.key()
+        if key.party == "terminal":
+            key = log_key(key.name)
+        room = await self._room(key)
         log = self.context.hub.log
         if last := self.query_number("last", 0, MAX_LAST):
             head = room.log.head
@@ -121,7 +125,7 @@ class RoomLogHandler(_OfOneRoom):
 
     async def _room(self, key: RoomKey) -> ReplicatedRoom:
         hub = self.context.hub
-        kind = hub.parties[key.party]
+        kind = hub.parties.get(key.party, Room)
         if not issubclass(kind, ReplicatedRoom) or not kind.entries:
             text = "Rooms of this party keep no entries."
             raise DeniedError("conflict", text)

@@ -4,11 +4,12 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import RoomKey, worker_of
 from vibehq_nb.core.messages import (
+    AskSizePolicy,
     Cells,
     CloseTerminal,
     Freeze,
@@ -23,7 +24,10 @@ from vibehq_nb.core.messages import (
 from vibehq_nb.core.roles import Role
 from vibehq_server.api.base import ApiHandler
 from vibehq_server.directory import may_see_terminal
+from vibehq_server.room_logs.pages import read_page
+from vibehq_server.rooms.terminal_log import log_key
 
+MAX_OFFSET = 2**53 - 1
 TerminalName = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9._@-]+\Z")]
 
 
@@ -121,11 +125,11 @@ class TerminalsHandler(ApiHandler):
 class OneTerminalHandler(ApiHandler):
     """What the handlers of one terminal share."""
 
-    def _key(self) -> RoomKey:
+    def _key(self, *, must_be_known: bool = True) -> RoomKey:
         raw = self.raw_after("/api/terminals/")[0]
         key = self.context.hub.key("terminal", raw)
         self.require_read(key)
-        if raw not in self.context.hub.directory.terminals:
+        if must_be_known and raw not in self.context.hub.directory.terminals:
             raise DeniedError("not-found", "There is no such terminal.")
         return key
 
@@ -164,13 +168,22 @@ class AskSignal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AskWriter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Take or give back the input lease."""
+    """Take the input lease, or give it: back, or to somebody who is there."""
 
     action: Literal["take", "give"]
+    to: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+
+
+class AskSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose screen decides the size."""
+
+    policy: Literal["writer", "fixed", "smallest"]
+    cols: Cells | None = None
+    rows: Cells | None = None
 
 
 class TerminalActionHandler(OneTerminalHandler):
-    """``POST /api/terminals/{id}/{signal|writer|freeze|thaw}``."""
+    """``POST /api/terminals/{id}/{signal|writer|size|freeze|thaw}``."""
 
     async def post(self, _id: str, action: str) -> None:
         """Do it; operators only."""
@@ -184,10 +197,43 @@ class TerminalActionHandler(OneTerminalHandler):
             case "writer":
                 wanted = self.decode_body(AskWriter)
                 room = await self.live_room(*key)
-                await room.run(room.set_writer, self.identity.user, wanted.action)
-                self.answer({"writer": room.writing.writer})
+                user = self.identity.user
+                await room.run(room.keyboard.set_writer, user, wanted.action, wanted.to)
+                self.answer({"writer": room.keyboard.writer})
+            case "size":
+                await self._set_size(key)
             case "freeze":
                 freeze = Freeze(id="", terminal=key.name)
                 self.answer(await self._ask(key.name, freeze))
             case _:
                 self.answer(await self._ask(key.name, Thaw(id="", terminal=key.name)))
+
+    async def _set_size(self, key: RoomKey) -> None:
+        asked = self.decode_body(AskSize)
+        policy = AskSizePolicy(
+            policy=asked.policy, cols=asked.cols or UNSET, rows=asked.rows or UNSET
+        )
+        room = await self.live_room(*key)
+        await room.run(room.keyboard.set_size_policy, self.identity.user, policy)
+        self.answer({"policy": asked.policy})
+
+
+class TerminalLogHandler(OneTerminalHandler):
+    """``GET /api/terminals/{id}/log``."""
+
+    async def get(self, _id: str) -> None:
+        """
+        Return the entries after ``?after=``, at most ``?limit=`` and 1 MiB.
+
+        Who wrote when, who held the keyboard, sizes; never what was typed. ``next`` is
+        where to go on.
+        """
+        key = self._key(must_be_known=False)
+        after = self.query_number("after", 0, MAX_OFFSET)
+        limit = max(1, self.query_number("limit", 100))
+        room: Any = self.context.hub.find(*key)
+        if room is not None:
+            await room.notes.flush()
+        self.answer(
+            await read_page(self.context.hub.log, log_key(key.name), after, limit)
+        )

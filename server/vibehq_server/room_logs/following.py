@@ -6,7 +6,7 @@ from vibehq_nb.core.errors import NotStoredError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.log import Entry, first_broken
 
-AUDITED_PARTIES = frozenset({"hil", "grants", "terminal"})
+AUDITED_PARTIES = frozenset({"hil", "grants", "terminal-log"})
 """Parties whose entries are never trimmed: decisions, grants, terminals' entry logs."""
 
 

@@ -7,7 +7,8 @@ cannot be served from it.
 """
 
 import hashlib
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import UNSET
 
@@ -16,6 +17,7 @@ from vibehq_nb.core.log import Resume, answer
 from vibehq_nb.core.messages import (
     PROTOCOL,
     Ack,
+    AskSizePolicy,
     Close,
     ContainerConnected,
     ContainerDisconnected,
@@ -37,9 +39,10 @@ from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.notices import note_resume
 from vibehq_server.replicated import ReplicatedRoom
 from vibehq_server.rooms.audience import Audience
+from vibehq_server.rooms.keyboard import Keyboard
+from vibehq_server.rooms.notes import Notes
 from vibehq_server.rooms.uplink import REFUSALS, Uplink
 from vibehq_server.rooms.viewer import Viewer
-from vibehq_server.rooms.writing import Writing
 
 if TYPE_CHECKING:
     from vibehq_server.hub import Hub
@@ -60,7 +63,17 @@ class TerminalRoom(ReplicatedRoom):
         self.worker = worker_of(key.name)
         self._uplink = Uplink(lambda *painted: self.viewers.paint_joining(*painted))
         self.viewers = Audience(key, self._uplink)
-        self.writing = Writing(self._uplink, hub.clock, self.announce_writer)
+        self.notes = Notes(hub, key.name, lambda: self.position)
+        self.keyboard = Keyboard(self, self._uplink, self.notes)
+
+    async def on_start(self, props: Mapping[str, Any]) -> None:
+        """Know again what was set before a restart, and who had typed."""
+        await self.keyboard.recall()
+
+    async def on_stop(self) -> None:
+        """Store what is not stored yet."""
+        self.keyboard.stop()
+        await self.notes.flush()
 
     @property
     def is_online(self) -> bool:
@@ -96,7 +109,8 @@ class TerminalRoom(ReplicatedRoom):
         """The smallest offset whose successors are all kept here."""
         return self._uplink.stream.oldest
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Tell the directory how the terminal is now."""
         if not self._uplink.epoch:
             return  # nobody knows yet whether there is such a terminal
         size = self._uplink.stream.size
@@ -107,7 +121,7 @@ class TerminalRoom(ReplicatedRoom):
             cols=size.cols,
             rows=size.rows,
             viewers=len(self.viewers),
-            writer=self.writing.writer,
+            writer=self.keyboard.writer,
         )
 
     # Viewers come and go
@@ -123,7 +137,7 @@ class TerminalRoom(ReplicatedRoom):
             request.query.get("epoch"), request.query.get("offset")
         )
         self.viewers.add(viewer)
-        self._report()
+        self.report()
         if self.is_online:
             self._admit_viewer(viewer)
         else:
@@ -144,8 +158,9 @@ class TerminalRoom(ReplicatedRoom):
             rows=size.rows,
             screen=uplink.screen,
             input=viewer.input_offset if self.is_online else None,
-            writer=self.writing.writer,
+            writer=self.keyboard.writer,
             state=self.run_state,
+            size_policy=self.keyboard.sizes.policy.kind,
         )
         viewer.connection.send_message(told)
 
@@ -174,12 +189,9 @@ class TerminalRoom(ReplicatedRoom):
             self._uplink.lose()
             gone = ContainerDisconnected(worker=self.worker, reason="connection lost")
             self.broadcast_message(gone)
-        elif self.viewers.remove(connection) is not None:
-            user = connection.identity.user
-            others = (v.connection.identity.user for v in self.viewers)
-            if user not in others:
-                self.writing.set_writer(user, "give")
-        self._report()
+        elif (viewer := self.viewers.remove(connection)) is not None:
+            self.keyboard.forget(viewer)
+        self.report()
 
     def wants(self, connection: Connection, message: Message) -> bool:
         """Viewers are told what is told to all; the worker's link is not."""
@@ -189,7 +201,7 @@ class TerminalRoom(ReplicatedRoom):
         """Give every viewer a frame, so that it knows the socket lives."""
         for viewer in self.viewers:
             viewer.connection.send_message(Tick(offset=viewer.cursor))
-        self.writing.expire()
+        self.keyboard.writing.expire()
 
     # Messages
 
@@ -199,7 +211,7 @@ class TerminalRoom(ReplicatedRoom):
             self._uplink.take_bytes(connection, data)
             self.viewers.pump_all()
         else:
-            self.writing.type(self.viewers[connection], data)
+            self.keyboard.writing.type(self.viewers[connection], data)
 
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         """Take text of a raw connection as keystrokes."""
@@ -220,23 +232,21 @@ class TerminalRoom(ReplicatedRoom):
             case Ack(offset=offset):
                 viewer.acked = max(viewer.acked or 0, min(offset, viewer.cursor))
                 self.viewers.pump(viewer)
-            case Resize(cols=cols, rows=rows):
-                viewer.cols, viewer.rows = cols, rows
-                self.writing.resize(viewer)
-            case TakeWriter(action=action):
-                self.set_writer(connection.identity.user, action)
+            case Resize() | TakeWriter() | AskSizePolicy():
+                self.keyboard.receive(viewer, message)
         return None
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         if hello.protocol != PROTOCOL:
             connection.close(Close.PROTOCOL, "upgrade vibehq-nb on this worker")
             return
-        before = self._uplink.epoch
+        before, counted = self._uplink.epoch, self.keyboard.counted(hello)
         for viewer in self.viewers:
             if viewer.phase == "live":
                 viewer.position = Position(before, viewer.cursor)
         self._uplink.greet(connection, hello)
-        self._report()
+        self.keyboard.recount(hello, counted)
+        self.report()
         for viewer in self.viewers:
             self._rejoin(viewer, is_same_epoch=before == hello.epoch)
 
@@ -261,7 +271,8 @@ class TerminalRoom(ReplicatedRoom):
             case TerminalSnapshot():
                 self._uplink.begin_keyframe(message)
             case InputAck(session=str(session)):
-                self._uplink.note_input(session, message.offset)
+                before = self._uplink.note_input(session, message.offset)
+                self.keyboard.writing.count(session, before, message.offset)
                 for viewer in self.viewers:
                     if viewer.session == session:
                         self._answer_input(viewer, message)
@@ -273,7 +284,8 @@ class TerminalRoom(ReplicatedRoom):
     def _change(self, message: Resized | Exited | Frozen) -> None:
         match message:
             case Resized(cols=cols, rows=rows):
-                self._uplink.stream.resize(cols, rows)
+                if self._uplink.stream.resize(cols, rows):
+                    self.notes.sized(cols, rows)
             case Exited():
                 self._uplink.exited = message
             case Frozen(is_frozen=is_frozen):
@@ -281,7 +293,7 @@ class TerminalRoom(ReplicatedRoom):
                 for viewer in self.viewers:
                     self._recount(viewer)
         self.viewers.pump_all()
-        self._report()
+        self.report()
 
     def _answer_input(self, viewer: Viewer, ack: InputAck) -> None:
         if not ack.refused:
@@ -292,12 +304,3 @@ class TerminalRoom(ReplicatedRoom):
             if reason in REFUSALS:
                 self.refuse(viewer.connection, reason, REFUSALS[reason])
             self._recount(viewer)
-
-    def set_writer(self, user: str, action: str) -> None:
-        """Take the lease for *user*, or give it back, as *action* says."""
-        self.writing.set_writer(user, action)
-
-    def announce_writer(self) -> None:
-        """Tell every viewer who holds the lease."""
-        self.broadcast_message(self.writing.as_message())
-        self._report()

@@ -187,9 +187,10 @@ class Uplink:
         )
         self._link.send(data)
 
-    def note_input(self, session: str, offset: int) -> None:
-        """Keep how many keystrokes of *session* were taken."""
-        self.inputs.pop(session, None)
+    def note_input(self, session: str, offset: int) -> int:
+        """Keep how many keystrokes of *session* were taken; return the count before."""
+        before = self.inputs.pop(session, 0)
         self.inputs[session] = offset
         if len(self.inputs) > SESSIONS_KEPT:  # the one that was silent for longest
             del self.inputs[next(iter(self.inputs))]
+        return before

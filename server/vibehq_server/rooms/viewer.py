@@ -54,8 +54,6 @@ class Viewer:
     recounted_at: int = 0
     size: tuple[int, int] = (0, 0)
     told_exit: bool = False
-    cols: int = 0
-    rows: int = 0
 
     @property
     def is_blocked(self) -> bool:

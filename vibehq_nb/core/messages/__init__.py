@@ -61,15 +61,24 @@ from vibehq_nb.core.messages.rooms import (
 )
 from vibehq_nb.core.messages.terminal import (
     Ack,
+    AskSizePolicy,
     ContainerConnected,
     ContainerDisconnected,
     Exited,
     InputAck,
     Resize,
     Resized,
+    SizePolicyNow,
     TakeWriter,
     Title,
     Writer,
+)
+from vibehq_nb.core.messages.terminal_log import (
+    NotesLost,
+    Sized,
+    SizePolicyChanged,
+    WriterChanged,
+    Wrote,
 )
 from vibehq_nb.core.messages.worker import (
     Cancel,
@@ -102,6 +111,7 @@ __all__ = [
     "Accepted",
     "Ack",
     "AskApproval",
+    "AskSizePolicy",
     "Cancel",
     "CancelApproval",
     "Cells",
@@ -135,6 +145,7 @@ __all__ = [
     "Message",
     "MessageId",
     "Name",
+    "NotesLost",
     "Object",
     "Presence",
     "Resize",
@@ -146,6 +157,9 @@ __all__ = [
     "ScanStart",
     "Signal",
     "Since",
+    "SizePolicyChanged",
+    "SizePolicyNow",
+    "Sized",
     "Spawn",
     "StateSnapshot",
     "Subscribe",
@@ -161,5 +175,7 @@ __all__ = [
     "WorkerHello",
     "WorkerScanResult",
     "Writer",
+    "WriterChanged",
+    "Wrote",
     "type_of",
 ]

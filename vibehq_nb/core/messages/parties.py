@@ -36,12 +36,14 @@ from vibehq_nb.core.messages.rooms import (
 )
 from vibehq_nb.core.messages.terminal import (
     Ack,
+    AskSizePolicy,
     ContainerConnected,
     ContainerDisconnected,
     Exited,
     InputAck,
     Resize,
     Resized,
+    SizePolicyNow,
     TakeWriter,
     Title,
     Writer,
@@ -68,12 +70,13 @@ from vibehq_nb.core.messages.worker_terminal import (
 )
 
 UPSTREAM: dict[str, tuple[type[Message], ...]] = {
-    "terminal": (Ack, Resize, TakeWriter),
+    "terminal": (Ack, Resize, TakeWriter, AskSizePolicy),
     "worker": (),
     "ops": (Subscribe, Emit),
     "hil": (AskApproval, Decide, CancelApproval),
     "lobby": (),
     "grants": (),
+    "terminal-log": (),
 }
 """What people and notebooks may send, by party."""
 
@@ -101,6 +104,7 @@ FROM_WORKER: dict[str, tuple[type[Message], ...]] = {
     "hil": (AskApproval, CancelApproval),
     "lobby": (),
     "grants": (),
+    "terminal-log": (),
 }
 """What workers may send, by party."""
 
@@ -128,6 +132,7 @@ DOWNSTREAM: dict[str, tuple[type[Message], ...]] = {
         TerminalSnapshot,
         Resized,
         Writer,
+        SizePolicyNow,
         Title,
         Exited,
         ContainerConnected,

@@ -29,6 +29,7 @@ class Connected(Message):
     writer: str | UnsetType | None = UNSET
     state: str | UnsetType = UNSET
     """A terminal's: running, exited or frozen."""
+    size_policy: Literal["writer", "fixed", "smallest"] | UnsetType = UNSET
 
 
 class Gap(Message):

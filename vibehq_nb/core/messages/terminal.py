@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from vibehq_nb.core.messages.base import Cells, Count, Message, Text
+from vibehq_nb.core.messages.base import Cells, Count, Message, Name, Text
 
 
 class Ack(Message):
@@ -26,10 +26,27 @@ class InputAck(Message):
 
 
 class Resize(Message):
-    """Ask for a size, in character cells."""
+    """What would fit this screen, in character cells; the size policy decides."""
 
     cols: Cells
     rows: Cells
+    hidden: bool = False
+    """The screen is not seen now: its size does not count."""
+
+
+class AskSizePolicy(Message, tag="size-policy"):
+    """Let this policy decide the size; ``fixed`` at the size given."""
+
+    policy: Literal["writer", "fixed", "smallest"]
+    cols: Cells | UnsetType = UNSET
+    rows: Cells | UnsetType = UNSET
+
+
+class SizePolicyNow(Message, tag="size-policy"):
+    """This policy decides the size, since ``by`` chose it."""
+
+    policy: Literal["writer", "fixed", "smallest"]
+    by: str
 
 
 class Resized(Message):
@@ -41,9 +58,10 @@ class Resized(Message):
 
 
 class TakeWriter(Message, tag="writer"):
-    """Take the input lease, or give it back."""
+    """Take the input lease, or give it: back, or to somebody who is here."""
 
     action: Literal["take", "give"]
+    to: Name | UnsetType = UNSET
 
 
 class Writer(Message):

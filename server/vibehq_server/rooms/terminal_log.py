@@ -1,0 +1,86 @@
+"""
+The entry log beside a terminal's bytes: audited, read over HTTP, never replayed.
+
+A room of its own, so that no byte and no key ever waits for the disk: the terminal's
+room writes behind, through :class:`vibehq_server.rooms.notes.Notes`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vibehq_nb.core.ids import RoomKey
+from vibehq_nb.core.messages import (
+    Message,
+    NotesLost,
+    Sized,
+    SizePolicyChanged,
+    WriterChanged,
+    Wrote,
+)
+from vibehq_server.replicated import ReplicatedRoom
+
+if TYPE_CHECKING:
+    from vibehq_server.hub import Hub
+
+PARTY = "terminal-log"
+SESSIONS_KEPT = 256
+
+
+def log_key(terminal: str) -> RoomKey:
+    """Return the room that keeps the entries of *terminal*."""
+    return RoomKey(PARTY, terminal)
+
+
+class TerminalLogRoom(ReplicatedRoom):
+    """What happened in one terminal, but for its bytes."""
+
+    is_sink: ClassVar[bool] = True
+    entries: ClassVar[tuple[type[Message], ...]] = (
+        Wrote,
+        WriterChanged,
+        Sized,
+        SizePolicyChanged,
+        NotesLost,
+    )
+
+    def __init__(self, key: RoomKey, hub: "Hub") -> None:
+        """Create the room."""
+        super().__init__(key, hub)
+        self.load({})
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        self._sizing: dict[str, Any] | None = state.get("sizing")
+        self._epoch: str = state.get("epoch", "")
+        self._typed = OrderedDict(
+            (session, (user, total)) for session, user, total in state.get("typed", ())
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return what the terminal's room wants to know again after a restart."""
+        return {
+            "sizing": self._sizing,
+            "epoch": self._epoch,
+            "typed": [[s, user, total] for s, (user, total) in self._typed.items()],
+        }
+
+    def apply(self, message: Message, at_ms: int) -> None:
+        """Fold one entry in."""
+        epoch = getattr(message, "epoch", self._epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._typed.clear()
+        match message:
+            case Wrote(session=session):
+                self._typed.pop(session, None)
+                self._typed[session] = (message.user, message.total)
+                if len(self._typed) > SESSIONS_KEPT:
+                    self._typed.popitem(last=False)
+            case SizePolicyChanged(policy=policy, cols=cols, rows=rows):
+                self._sizing = {"policy": policy, "cols": cols, "rows": rows}
+
+    def note_all(self, messages: Iterable[Message]) -> None:
+        """Append *messages*; :meth:`run` returns once they are stored."""
+        for message in messages:
+            self.append(message)

@@ -1,0 +1,68 @@
+"""
+Entries of a terminal's log: who wrote when, who held the keyboard, sizes.
+
+Kept beside the bytes, never sent on the terminal's socket. ``offset`` counts entries,
+as in every log; ``at_byte`` with ``epoch`` is where in the terminal it happened.
+"""
+
+from typing import Literal
+
+from vibehq_nb.core.messages.base import Cells, Count, Message, Text
+
+
+class Wrote(Message):
+    """
+    Keys of one user that the terminal took; the keys themselves are not kept.
+
+    One entry per change of writer, 4 KiB or 1 s of typing.
+    """
+
+    offset: Count
+    epoch: str
+    at_byte: Count
+    user: str
+    bytes: Count
+    session: str
+    """The input session, and …"""
+    total: Count
+    """… how many of its bytes were taken so far."""
+
+
+class WriterChanged(Message):
+    """The input lease passed to ``user``; null: it is free."""
+
+    offset: Count
+    epoch: str
+    at_byte: Count
+    user: str | None
+    lost: str | None
+    """Who had it before."""
+    how: Literal["typed", "taken", "given", "left", "expired"]
+
+
+class Sized(Message):
+    """From here on the terminal has this size."""
+
+    offset: Count
+    epoch: str
+    at_byte: Count
+    cols: Cells
+    rows: Cells
+
+
+class SizePolicyChanged(Message):
+    """From here on this policy decides the size."""
+
+    offset: Count
+    policy: Literal["writer", "fixed", "smallest"]
+    cols: Cells
+    rows: Cells
+    by: str
+
+
+class NotesLost(Message):
+    """So many entries before this one were not stored, and why."""
+
+    offset: Count
+    count: Count
+    reason: Text
