@@ -10,33 +10,45 @@ START = b"\x1b[200~"
 END = b"\x1b[201~"
 
 
+MAX_SESSIONS = 256
+
+
 class PasteGuard:
-    """Strips end marks inside the pastes of one input session."""
+    """Strips end marks inside pastes; remembers whose pastes are open."""
 
     def __init__(self) -> None:
-        """Begin outside a paste."""
-        self._is_open = False
+        """Begin with no paste open."""
+        self._open: dict[str, None] = {}  # sessions; full: the oldest is forgotten
 
-    def clean(self, typed: bytes) -> bytes:
+    def clean(self, session: str, typed: bytes) -> bytes:
         """
-        Return *typed* without end marks that others follow in the same paste.
+        Return what *session* typed without end marks that others follow.
 
         The last mark of a frame ends the paste. A paste over several frames is the
         client's to clean: it alone knows the whole.
         """
-        if not self._is_open and START not in typed:
+        if session not in self._open and START not in typed:
             return typed
+        is_open = session in self._open
+        self._open.pop(session, None)
         parts = []
         for number, part in enumerate(typed.split(START)):
             if number:
                 parts.append(START)
-                self._is_open = True
-            parts.append(self._closed(part) if self._is_open else part)
+                is_open = True
+            if is_open:
+                part, is_open = _closed(part)
+            parts.append(part)
+        if is_open:
+            self._open[session] = None
+            if len(self._open) > MAX_SESSIONS:
+                del self._open[next(iter(self._open))]
         return b"".join(parts)
 
-    def _closed(self, part: bytes) -> bytes:
-        inner, mark, after = part.rpartition(END)
-        if not mark:
-            return part
-        self._is_open = False
-        return inner.replace(END, b"") + mark + after
+
+def _closed(part: bytes) -> tuple[bytes, bool]:
+    """Return *part* with its last end mark alone, and whether the paste goes on."""
+    inner, mark, after = part.rpartition(END)
+    if not mark:
+        return part, True
+    return inner.replace(END, b"") + mark + after, False

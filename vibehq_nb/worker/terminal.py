@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
+from vibehq_nb.core.bracketed_paste import PasteGuard
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.input_ledger import InputLedger
 from vibehq_nb.core.messages import Object
@@ -58,6 +59,7 @@ class Terminal:
         self.process = process
         self.stream = ByteStream(cols, rows)
         self.ledger = InputLedger()
+        self._pastes = PasteGuard()
         self.exit: Exit | None = None
         self.is_frozen = False
         self.frozen_at = 0  # where in the stream ``is_frozen`` changed last
@@ -117,7 +119,8 @@ class Terminal:
             return Taken(total, "frozen")
         if fresh is None:
             return Taken(total, "gap")
-        if not self.process.write(fresh):
+        # Counted as the client sent it, whatever the guard leaves out.
+        if not self.process.write(self._pastes.clean(session, fresh)):
             return Taken(total, "busy")
         return Taken(self.ledger.take(session, len(fresh)), "")
 
