@@ -9,11 +9,21 @@ export class SizeWish {
   private is = "";
   /** True while this view's size is the one that counts: last used, or first here. */
   private isLeading = false;
+  /** True while the smallest screen decides: every one that is seen is told. */
+  private isEachTold = false;
+  private told: { cols: number; rows: number } | null = null;
 
   constructor(
     private readonly wanted: () => { cols: number; rows: number } | null,
-    private readonly ask: (cols: number, rows: number) => void,
+    private readonly ask: (cols: number, rows: number, isHidden?: boolean) => void,
   ) {}
+
+  /** The room said who decides: at each connection, and when it changes. */
+  decidedBy(policy: string): void {
+    this.isEachTold = policy === "smallest";
+    this.told = null;
+    this.changed();
+  }
 
   /** The user is here. */
   lead(): void {
@@ -42,11 +52,23 @@ export class SizeWish {
   }
 
   private settle(): void {
+    if (this.isEachTold) {
+      this.tell(this.wanted());
+      return;
+    }
     const size = this.isLeading ? this.wanted() : null;
     if (!size) return;
     const wish = `${size.cols}x${size.rows}`;
     if (wish === this.asked) return;
     this.asked = wish;
     if (wish !== this.is) this.ask(size.cols, size.rows);
+  }
+
+  private tell(size: { cols: number; rows: number } | null): void {
+    const { told } = this;
+    if (size?.cols === told?.cols && size?.rows === told?.rows) return;
+    if (size) this.ask(size.cols, size.rows);
+    else if (told) this.ask(told.cols, told.rows, true);
+    this.told = size;
   }
 }

@@ -57,6 +57,7 @@ export interface SessionEvents {
   onNote(text: string, kind: Note): void;
   /** The first frame of a connection is in. */
   onConnected(connected: Connected): void;
+  onSizePolicy(policy: string): void;
 }
 
 /** Errors after which keystrokes in flight were not typed. */
@@ -147,9 +148,9 @@ export class TerminalSession {
       : `${visible(writer)} is typing. Nothing was sent.`;
   }
 
-  /** Ask for a size; the server's policy decides. */
-  resize(cols: number, rows: number): void {
-    if (this.mayOperate) this.socket.send({ type: "resize", cols, rows });
+  /** Tell what fits; the server's policy decides, a hidden screen does not count. */
+  resize(cols: number, rows: number, hidden = false): void {
+    if (this.mayOperate) this.socket.send({ type: "resize", cols, rows, hidden });
   }
 
   /** Take the input lease, or give it back. */
@@ -203,6 +204,9 @@ export class TerminalSession {
         return;
       case "writer":
         this.leased(message.user);
+        return;
+      case "size-policy":
+        this.events.onSizePolicy(message.policy);
         return;
       case "title":
         this.set({ title: message.text });

@@ -72,10 +72,11 @@ export class TerminalView {
       onStatus: (status) => this.show(status),
       onNote: (text, kind) => this.note(text, kind),
       onConnected: (connected) => this.connected(connected),
+      onSizePolicy: (policy) => this.wish.decidedBy(policy),
     });
     this.wish = new SizeWish(
       () => this.wanted(),
-      (cols, rows) => this.session.resize(cols, rows),
+      (cols, rows, isHidden) => this.session.resize(cols, rows, isHidden),
     );
     this.listen();
     this.show(this.session.status);
@@ -162,8 +163,11 @@ export class TerminalView {
       this.placed();
     });
     observer.observe(parts.screen);
+    const seen = () => this.wish.changed();
+    document.addEventListener("visibilitychange", seen);
     this.endings.push(
       () => observer.disconnect(),
+      () => document.removeEventListener("visibilitychange", seen),
       followTheme(root, () => this.screen.retheme()),
     );
   }
@@ -191,6 +195,7 @@ export class TerminalView {
     const { terminal } = this.options;
     const can = connected.roles.includes("operator") ? "" : ", to watch";
     this.banner = `Connected to ${visible(terminal)} as ${visible(connected.user)}${can}.`;
+    this.wish.decidedBy(connected.size_policy ?? "writer");
     const writer = connected.writer ?? null;
     if (connected.resume === "fresh" && (writer === null || writer === connected.user))
       this.wish.lead();

@@ -58,4 +58,44 @@ describe("SizeWish", () => {
     vi.advanceTimersByTime(500);
     expect(asked).toEqual([]);
   });
+
+  describe("while the smallest screen decides", () => {
+    beforeEach(() => {
+      wish = new SizeWish(
+        () => fits,
+        (cols, rows, isHidden) =>
+          asked.push(`${cols}x${rows}${isHidden ? " hidden" : ""}`),
+      );
+      wish.became(100, 30);
+      wish.decidedBy("smallest");
+      vi.advanceTimersByTime(200);
+    });
+
+    it("tells what fits though it does not lead and has that size", () => {
+      expect(asked).toEqual(["100x30"]);
+    });
+
+    it("takes it back while hidden, and tells it again", () => {
+      for (const now of [null, { cols: 100, rows: 30 }]) {
+        fits = now;
+        wish.changed();
+        vi.advanceTimersByTime(200);
+      }
+      expect(asked).toEqual(["100x30", "100x30 hidden", "100x30"]);
+    });
+
+    it("tells it again on a new connection", () => {
+      wish.decidedBy("smallest");
+      vi.advanceTimersByTime(200);
+      expect(asked).toEqual(["100x30", "100x30"]);
+    });
+
+    it("tells nothing more once somebody else decides", () => {
+      wish.decidedBy("fixed");
+      fits = { cols: 50, rows: 20 };
+      wish.changed();
+      vi.advanceTimersByTime(200);
+      expect(asked).toEqual(["100x30"]);
+    });
+  });
 });

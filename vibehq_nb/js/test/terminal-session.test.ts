@@ -89,6 +89,7 @@ async function open() {
     onStatus: (status: Status) => states.push(status.state),
     onNote: (text) => notes.push(text),
     onConnected: () => {},
+    onSizePolicy: () => {},
   });
   ends.push(
     () => terminal.server.stop(),
