@@ -1,5 +1,7 @@
 """``/api/workers`` and ``/api/terminals``: who is there, open, inspect, end."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -27,6 +29,7 @@ from vibehq_server.directory import may_see_terminal
 from vibehq_server.room_logs.pages import read_page
 from vibehq_server.rooms.terminal_log import log_key
 
+LINK_SECONDS = 3.0
 MAX_OFFSET = 2**53 - 1
 TerminalName = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9._@-]+\Z")]
 
@@ -107,7 +110,15 @@ class TerminalsHandler(ApiHandler):
         self.context.hub.directory.update_terminal(
             terminal, worker, target=asked.target
         )
+        await self._wait_linked(key)
         self.answer({"id": terminal}, 201)
+
+    async def _wait_linked(self, key: RoomKey) -> None:
+        # Who joins next sees the screen at once. If it takes longer, they wait there.
+        room: Any = await self.context.hub.room(*key)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINK_SECONDS):
+                await room.linked.wait()
 
     def _only_worker(self) -> str:
         online = self.context.hub.directory.online()

@@ -6,6 +6,7 @@ The room parses no terminal bytes. It serves each viewer from the ring it keeps
 cannot be served from it.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -65,6 +66,8 @@ class TerminalRoom(ReplicatedRoom):
         self.viewers = Audience(key, self._uplink)
         self.notes = Notes(hub, key.name, lambda: self.position)
         self.keyboard = Keyboard(self, self._uplink, self.notes)
+        self.linked = asyncio.Event()
+        """Set while the worker's link is up."""
 
     async def on_start(self, props: Mapping[str, Any]) -> None:
         """Know again what was set before a restart, and who had typed."""
@@ -187,6 +190,7 @@ class TerminalRoom(ReplicatedRoom):
         """Forget a viewer, or note that the worker is away."""
         if self._uplink.is_link(connection):
             self._uplink.lose()
+            self.linked.clear()
             gone = ContainerDisconnected(worker=self.worker, reason="connection lost")
             self.broadcast_message(gone)
         elif (viewer := self.viewers.remove(connection)) is not None:
@@ -246,6 +250,7 @@ class TerminalRoom(ReplicatedRoom):
                 viewer.position = Position(before, viewer.cursor)
         self._uplink.greet(connection, hello)
         self.keyboard.recount(hello, counted)
+        self.linked.set()
         self.report()
         for viewer in self.viewers:
             self._rejoin(viewer, is_same_epoch=before == hello.epoch)
