@@ -3,13 +3,22 @@
 import contextlib
 import html
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vibehq_nb.client import display, loop
 from vibehq_nb.client.commands import CommandResult
 from vibehq_nb.client.static import StaticScreen, screen_html
+from vibehq_nb.client.tables import plain_frame
 from vibehq_nb.client.terminals import AsyncTerminal
 from vibehq_nb.core.errors import UsageError, VibeError
+
+if TYPE_CHECKING:
+    import pandas
+
+LOG_COLUMNS = (
+    *("offset", "at", "type", "user", "lost", "how", "bytes"),
+    *("cols", "rows", "policy", "by", "epoch", "at_byte"),
+)
 
 
 class Terminal:
@@ -67,6 +76,20 @@ class Terminal:
     def take_control(self) -> None:
         """Take the keyboard from whoever has it; that one is told."""
         loop.run(self._terminal.take_control())
+
+    def give_control(self, to: str | None = None) -> None:
+        """Give the keyboard back, or to somebody who is watching."""
+        loop.run(self._terminal.give_control(to))
+
+    def size_policy(
+        self, policy: str, cols: int | None = None, rows: int | None = None
+    ) -> None:
+        """Say who decides the size: ``writer``, ``smallest``, or ``fixed`` at one."""
+        loop.run(self._terminal.size_policy(policy, cols, rows))
+
+    def log(self) -> "pandas.DataFrame":
+        """Return who typed when, who held the keyboard, sizes: never what was typed."""
+        return plain_frame(loop.run(self._terminal.log()), LOG_COLUMNS)
 
     def signal(self, name: str = "INT") -> None:
         """Send a signal to the job in the foreground."""

@@ -245,6 +245,37 @@ class AsyncTerminal:
         """Take the input lease, whoever holds it; that one is told."""
         await self._call("POST", f"{self.path}/writer", {"action": "take"})
 
+    async def give_control(self, to: str | None = None) -> None:
+        """
+        Give the input lease back, or to somebody who is watching.
+
+        Raises:
+            ApiError: ``not-here`` if that user may not type here now.
+        """
+        body = {"action": "give"} | ({"to": to} if to else {})
+        await self._call("POST", f"{self.path}/writer", body)
+
+    async def size_policy(
+        self, policy: str, cols: int | None = None, rows: int | None = None
+    ) -> None:
+        """Say who decides the size: ``writer``, ``smallest``, or ``fixed`` at one."""
+        size = {"cols": cols, "rows": rows}
+        body = {"policy": policy} | {name: n for name, n in size.items() if n}
+        await self._call("POST", f"{self.path}/size", body)
+
+    async def log(self) -> list[dict[str, Any]]:
+        """Return what the log beside the bytes holds: who typed when, sizes, more."""
+        found: list[dict[str, Any]] = []
+        after, is_end = 0, False
+        while not is_end:
+            path = f"{self.path}/log?after={after}&limit=1000"
+            page = await self._call("GET", path)
+            for entry in page["entries"]:
+                shown = {name: entry[name] for name in ("offset", "at", "type")}
+                found.append({**entry["body"], **shown})
+            after, is_end = page["next"], page["is_end"]
+        return found
+
     async def freeze(self) -> None:
         """Stop every process of the terminal; it takes no keys until it thaws."""
         await self._call("POST", f"{self.path}/freeze")
