@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import until
-from vibehq_nb.worker import processes, pty
-from vibehq_nb.worker.providers.port import Exit
-from vibehq_nb.worker.pty import INPUT_BYTES, Pty
+from tests.rounds import rounds
+from vibehq_nb.worker import process_io, processes
+from vibehq_nb.worker.process_io import INPUT_BYTES
+from vibehq_nb.worker.providers.port import Exit, Foreground
+from vibehq_nb.worker.pty import Pty
 
 BASH = shutil.which("bash") or "/bin/bash"
 
@@ -45,6 +47,12 @@ class Opened:
     async def saw(self, text: bytes) -> None:
         await until(lambda: text in self.output)
 
+    async def runs(self, is_it: Callable[[Foreground], bool]) -> Foreground:
+        async with asyncio.timeout(10):
+            while not ((job := await self.pty.foreground()) and is_it(job)):
+                await asyncio.sleep(0.005)
+            return job
+
     async def ended(self) -> Exit:
         await until(lambda: self.exits)
         return self.exits[0]
@@ -59,8 +67,9 @@ def ignored(number: int) -> Iterator[None]:
         signal.signal(number, before)
 
 
-async def test_last_bytes_and_status_always_arrive() -> None:
-    for _ in range(50):
+@pytest.mark.timeout(120)
+async def test_t18_last_bytes_and_status_always_arrive() -> None:
+    for _ in range(rounds(1000)):
         opened = Opened(BASH, "-c", "printf last; exit 7")
 
         assert await opened.ended() == Exit(7, None)
@@ -138,17 +147,15 @@ async def test_resize_reaches_the_program() -> None:
 async def test_foreground_names_the_job_and_knows_the_shell() -> None:
     opened = Opened(BASH, "--norc", "-i", is_shell=True, PS1="ready$ ")
     await opened.saw(b"ready$ ")
-    shell = opened.pty.foreground()
+    shell = await opened.pty.foreground()
     opened.pty.write(b"sleep 30\r")
-    await until(lambda: (job := opened.pty.foreground()) and job.name == "sleep")
-    job = opened.pty.foreground()
-    opened.pty.signal("INT")
-    await until(lambda: (job := opened.pty.foreground()) and job.is_shell)
+    job = await opened.runs(lambda job: job.name == "sleep")
+    await opened.pty.signal("INT")
+    await opened.runs(lambda job: job.is_shell)
 
     assert shell is not None
     assert shell.is_shell
     assert shell.pid == opened.pty.pid
-    assert job is not None
     assert not job.is_shell
     assert 0 <= job.since < 10
     await opened.pty.close()
@@ -212,7 +219,7 @@ async def test_small_writes_are_gathered_and_the_first_leaves_at_once() -> None:
 async def test_flush_hands_on_what_was_gathered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pty, "GATHER_SECONDS", 1e9)
+    monkeypatch.setattr(process_io, "GATHER_SECONDS", 1e9)
     opened = Opened(BASH, "-c", "printf hello; sleep 60")
     await until(lambda: opened.pty._count == 5)
     before = bytes(opened.output)
@@ -232,7 +239,7 @@ async def test_freeze_stops_all_and_thaw_lets_go_on() -> None:
 
     how = await opened.pty.freeze()
     states = [one.status() for one in processes_of(opened.pty.pid)]
-    opened.pty.thaw()
+    await opened.pty.thaw()
     before = len(opened.output)
     await until(lambda: len(opened.output) > before + 20)
 

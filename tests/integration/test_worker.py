@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
-from vibehq_nb.worker import dial, pty
+from vibehq_nb.worker import dial, process_io
+from vibehq_nb.worker.pty import Pty
 from vibehq_nb.worker.terminal import UNSENT_BYTES
 
 
@@ -28,7 +29,7 @@ async def test_hello_names_the_worker(rooms: WorkerRooms, tmp_path: Path) -> Non
 
     assert hello["type"] == "worker-hello"
     assert hello["worker"] == "w"
-    assert hello["providers"] == ["local"]
+    assert "local" in hello["providers"]
     assert hello["terminals"] == []
 
 
@@ -243,11 +244,13 @@ async def test_a_size_set_while_away_is_told_though_the_hello_says_it(
 async def test_what_was_read_before_a_link_is_in_its_hello(
     rooms: WorkerRooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pty, "GATHER_SECONDS", 1e9)  # only a full buffer is handed on
+    monkeypatch.setattr(
+        process_io, "GATHER_SECONDS", 1e9
+    )  # only a full buffer is handed on
     async with running_agent(rooms, tmp_path) as agent:
         room = await rooms.spawn(command=["bash", "-c", "printf hello; sleep 60"])
         process = agent.terminals["w"].process
-        assert isinstance(process, pty.Pty)
+        assert isinstance(process, Pty)
         await until(lambda: process._count == 5)
         assert room.connection is not None
         room.connection.transport.abort()
@@ -463,7 +466,7 @@ async def test_freeze_stops_output_and_thaw_lets_it_go_on(
         await room.type("x", 0, number=2)
         await until(lambda: room.input_acks["ana/c"] == 1)
 
-    assert frozen["result"] == {"how": "signals"}
+    assert frozen["result"]["how"] in {"freezer", "signals"}
     assert seen["result"]["state"] == "frozen"
     assert still - before < 100
     refusal, accepted = room.of("input-ack")

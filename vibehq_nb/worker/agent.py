@@ -27,8 +27,8 @@ from vibehq_nb.core.messages import (
 from vibehq_nb.worker.control_link import ControlLink, Request
 from vibehq_nb.worker.dial import Dialer, FencedError
 from vibehq_nb.worker.endpoint import EndpointSource
-from vibehq_nb.worker.providers.local import LocalProvider
-from vibehq_nb.worker.providers.port import Opening, Provider
+from vibehq_nb.worker.providers.places import Places
+from vibehq_nb.worker.providers.port import Provider
 from vibehq_nb.worker.scans import SCANNER, Scans
 from vibehq_nb.worker.terminal import Terminal, make_screen
 from vibehq_nb.worker.terminal_link import TerminalLink
@@ -39,7 +39,7 @@ IDLE_SECONDS = 600.0
 CHECK_SECONDS = 5.0
 KEEP_EXITED = 32
 """How many terminals whose program is over are kept for those who look back."""
-MAX_TERMINALS = 256
+MAX_TERMINALS = 64
 FAREWELL_SECONDS = 1.0
 """How long a closed terminal waits for its room to hear of the exit."""
 
@@ -61,19 +61,21 @@ class Agent:
         providers: Sequence[Provider] = (),
         scanner: Sequence[str] = SCANNER,
         state: Path | None = None,
+        max_terminals: int = MAX_TERMINALS,
         idle_seconds: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Prepare a worker; *runtime* is a private folder for its files.
 
-        Scans keep where they are in *state*; without it each is a full one.
+        Scans keep where they are in *state*; without it each is a full one. With
+        *max_terminals* running, no other is opened.
         """
         self.id = worker_id
         self.terminals: dict[str, Terminal] = {}
         self._source = source
-        self._runtime = runtime
-        self._providers = {one.name: one for one in providers or (LocalProvider(),)}
+        self._places = Places(worker_id, runtime, providers)
+        self._max_terminals = max_terminals
         self._scanner = scanner
         self._scan_options = ["--host", worker_id]
         if state is not None:
@@ -84,6 +86,7 @@ class Agent:
         self.has_ended = False
         self.is_fenced = False
         self._tasks_of: dict[str, list[asyncio.Task[None]]] = {}
+        self._openings: dict[str, asyncio.Task[Exception | None]] = {}
         self._painting = ThreadPoolExecutor(1, "screen")
         self._control = ControlLink(self._hello, self.perform)
         self._dialer = Dialer(source, "worker", worker_id, self._control)
@@ -112,6 +115,7 @@ class Agent:
                     await self._wait_for_end(dialing)
                 finally:
                     await self._close_all()
+                    await self._places.close()
                     self._scans.cancel_all()
                     dialing.cancel()
         except* FencedError:
@@ -128,13 +132,24 @@ class Agent:
                 [dialing], timeout=min(CHECK_SECONDS, self._idle_seconds)
             )
             now = self._clock()
-            if self._dialer.is_up or any(t.is_busy for t in self.terminals.values()):
+            if self._dialer.is_up or await self._is_busy():
                 linked_at = now
             if now - linked_at >= self._idle_seconds:
                 logger.info("no server for %g s: leaving", self._idle_seconds)
                 return
 
+    async def _is_busy(self) -> bool:
+        for terminal in list(self.terminals.values()):
+            if await terminal.is_busy():
+                return True
+        return False
+
     async def _close_all(self) -> None:
+        openings = list(self._openings.values())
+        for opening in openings:
+            opening.cancel()
+        if openings:
+            await asyncio.wait(openings)
         async with asyncio.TaskGroup() as closing:
             for terminal_id in list(self.terminals):
                 closing.create_task(self._close(terminal_id))
@@ -146,7 +161,7 @@ class Agent:
             worker=self.id,
             host=os.uname().nodename,
             generation=self._generation,
-            providers=sorted(self._providers),
+            providers=self._places.usable(),
             terminals=list(self.terminals),
         )
 
@@ -161,17 +176,17 @@ class Agent:
         """
         match request:
             case Spawn():
-                self._spawn(request)
+                await self._spawn(request)
             case Inspect(terminal=terminal_id):
-                return self._inspect(self._find(terminal_id))
+                return await self._inspect(self._find(terminal_id))
             case Signal(terminal=terminal_id, signal=name):
-                self._find(terminal_id).process.signal(name)
+                await self._find(terminal_id).process.signal(name)
             case CloseTerminal(terminal=terminal_id):
                 await self._close(terminal_id)
             case Freeze(terminal=terminal_id):
                 return await self._find(terminal_id).freeze()
             case Thaw(terminal=terminal_id):
-                self._find(terminal_id).thaw()
+                await self._find(terminal_id).thaw()
             case Scan() | Cancel():
                 self._scans.perform(request)
         return {}
@@ -184,36 +199,41 @@ class Agent:
             )
         return terminal
 
-    def _spawn(self, request: Spawn) -> None:
+    async def _spawn(self, request: Spawn) -> None:
         there = self.terminals.get(request.terminal)
         if there is not None and there.state != "exited":
             return
-        if len(self.terminals) >= MAX_TERMINALS:
-            raise DeniedError("busy", f"{MAX_TERMINALS} terminals are open here.")
-        name, _, place = request.target.partition(":")
-        provider = self._providers.get(name)
-        if provider is None:
-            here = ", ".join(sorted(self._providers))
+        opening = self._openings.get(request.terminal)
+        if opening is None:
+            self._refuse_over_limit()
+            # It goes on when the link that asked is cut: asked again, it is joined.
+            opening = self._tasks.create_task(self._open(request))
+            self._openings[request.terminal] = opening
+            opening.add_done_callback(lambda _: self._openings.pop(request.terminal))
+        error = await asyncio.shield(opening)
+        if error is not None:
+            raise error
+
+    def _refuse_over_limit(self) -> None:
+        running = sum(one.state != "exited" for one in self.terminals.values())
+        if running + len(self._openings) >= self._max_terminals:
             raise DeniedError(
-                "no-provider",
-                f'No provider "{name}" on worker {self.id}. Here: {here}.',
+                "busy",
+                f"{running} terminals are open on worker {self.id}, which holds at "
+                f"most {self._max_terminals}. Close one that is not needed, or start "
+                "the worker with a higher limit.",
             )
-        opening = Opening(
-            terminal=request.terminal,
-            place=place,
-            command=request.command,
-            cwd=request.cwd,
-            cols=request.cols,
-            rows=request.rows,
-            runtime=self._runtime,
-        )
-        process = provider.open(opening)
+
+    async def _open(self, request: Spawn) -> Exception | None:
+        """Open a terminal and return why it is not open; nothing is raised."""
+        try:
+            process = await self._places.open(request)
+        except Exception as error:
+            return error
         self._forget(request.terminal)
-        self._hold(
-            Terminal(
-                request.terminal, process, request.cols, request.rows, self._painting
-            )
-        )
+        size = request.cols, request.rows
+        self._hold(Terminal(request.terminal, process, *size, self._painting))
+        return None
 
     def _hold(self, terminal: Terminal) -> None:
         self.terminals[terminal.id] = terminal
@@ -232,8 +252,8 @@ class Agent:
         for task in self._tasks_of.pop(terminal_id, []):
             task.cancel()
 
-    def _inspect(self, terminal: Terminal) -> Object:
-        job = terminal.foreground()
+    async def _inspect(self, terminal: Terminal) -> Object:
+        job = await terminal.foreground()
         return {
             "foreground": job._asdict() if job else None,
             "state": terminal.state,

@@ -135,14 +135,13 @@ class Terminal:
         """Return a keyframe at or before the head."""
         return await self.painter.keyframe()
 
-    def foreground(self) -> Foreground | None:
+    async def foreground(self) -> Foreground | None:
         """Return the job that reads the keyboard, if any."""
-        return None if self.exit is not None else self.process.foreground()
+        return None if self.exit is not None else await self.process.foreground()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a job other than the shell at its prompt runs in front."""
-        job = self.foreground()
+    async def is_busy(self) -> bool:
+        """Tell whether a job other than the shell at its prompt runs in front."""
+        job = await self.foreground()
         return job is not None and not job.is_shell
 
     async def freeze(self) -> Object:
@@ -159,16 +158,21 @@ class Terminal:
             if not self._is_held:
                 raise DeniedError("not-frozen", "It was thawed meanwhile.")
         except BaseException:
-            self.thaw()
+            await self.thaw()
             raise
         self._set_frozen(True)
         return {"how": how}
 
-    def thaw(self) -> None:
-        """Let its processes go on."""
+    async def thaw(self) -> None:
+        """
+        Let its processes go on.
+
+        Raises:
+            DeniedError: ``not-thawed`` if they do not.
+        """
         self._set_frozen(False)
         self._is_held = False
-        self.process.thaw()
+        await self.process.thaw()
 
     def _set_frozen(self, is_frozen: bool) -> None:
         if self.is_frozen != is_frozen:

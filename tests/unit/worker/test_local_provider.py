@@ -72,6 +72,7 @@ async def test_refusals_are_one_sentence(
     wanted: dict[str, object] = {"place": "", "command": None, "cwd": None, **fields}
     opening = Opening(
         terminal="w",
+        worker="w",
         cols=80,
         rows=24,
         runtime=tmp_path,
@@ -79,7 +80,7 @@ async def test_refusals_are_one_sentence(
     )
 
     with pytest.raises(DeniedError) as caught:
-        LocalProvider().open(opening)
+        await LocalProvider().open(opening)
 
     assert (caught.value.code, caught.value.reason) == (code, sentence)
 

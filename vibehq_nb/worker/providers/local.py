@@ -3,12 +3,15 @@
 import os
 import pwd
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from subprocess import SubprocessError
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker import shell_integration
 from vibehq_nb.worker.environment import forget_secrets
+from vibehq_nb.worker.freezer import Freezer
 from vibehq_nb.worker.providers.port import Opening
 from vibehq_nb.worker.pty import Pty, explain
 
@@ -21,7 +24,18 @@ class LocalProvider:
 
     name = "local"
 
-    def open(self, opening: Opening) -> Pty:
+    def __init__(self, freezer: Freezer | None = None) -> None:
+        """Give each terminal a cgroup of *freezer*, by default of the host's."""
+        self._freezer = freezer or Freezer()
+
+    def is_usable(self) -> bool:
+        """Tell that a host can always open terminals on itself."""
+        return True
+
+    async def close(self) -> None:
+        """Do nothing: each terminal ends by itself."""
+
+    async def open(self, opening: Opening) -> Pty:
         """
         Start the command, or the user's shell with marks around its commands.
 
@@ -39,17 +53,27 @@ class LocalProvider:
             command = shell_integration.command_for(default_shell(), opening.runtime)
         else:
             command = _checked(opening.command, cwd, env)
+        is_shell = opening.command is None or _is_shell(command)
+        start = partial(
+            Pty, command, env, cwd, opening.cols, opening.rows, is_shell=is_shell
+        )
         try:
-            return Pty(
-                command,
-                env,
-                cwd,
-                opening.cols,
-                opening.rows,
-                is_shell=opening.command is None or _is_shell(command),
-            )
+            return self._start(start)
         except OSError as error:
             raise DeniedError("no-command", explain(error, command[0])) from None
+
+    def _start(self, start: Callable[..., Pty]) -> Pty:
+        cgroup = self._freezer.new()
+        if cgroup is None:
+            return start()
+        try:
+            return start(cgroup=cgroup)
+        except SubprocessError:  # the kernel lets nothing into the cgroup
+            cgroup.leave()
+            return start()
+        except OSError:
+            cgroup.leave()
+            raise
 
 
 def _is_shell(command: list[str]) -> bool:

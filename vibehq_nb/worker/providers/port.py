@@ -13,6 +13,7 @@ class Opening:
 
     Attributes:
         terminal: The terminal's id.
+        worker: The worker's id, for what is said when it fails.
         place: What comes after the provider's name: ``web-1`` of ``docker:web-1``.
         command: Program and arguments; None is the user's shell.
         cwd: Folder to begin in; None is the home folder.
@@ -22,6 +23,7 @@ class Opening:
     """
 
     terminal: str
+    worker: str
     place: str
     command: list[str] | None
     cwd: str | None
@@ -80,12 +82,17 @@ class Process(Protocol):
         """Set the size in character cells."""
         ...
 
-    def signal(self, name: str) -> None:
-        """Send the signal ``SIG{name}`` to the foreground job."""
+    async def signal(self, name: str) -> None:
+        """
+        Send the signal ``SIG{name}`` to the foreground job.
+
+        Raises:
+            DeniedError: If it cannot be sent.
+        """
         ...
 
-    def foreground(self) -> Foreground | None:
-        """Return the foreground job, None when there is none."""
+    async def foreground(self) -> Foreground | None:
+        """Return the foreground job, None when there is none or none can be seen."""
         ...
 
     async def freeze(self) -> str:
@@ -97,8 +104,13 @@ class Process(Protocol):
         """
         ...
 
-    def thaw(self) -> None:
-        """Let what ``freeze`` stopped go on."""
+    async def thaw(self) -> None:
+        """
+        Let what ``freeze`` stopped go on.
+
+        Raises:
+            DeniedError: ``not-thawed`` if it does not.
+        """
         ...
 
     async def close(self) -> None:
@@ -111,11 +123,19 @@ class Provider(Protocol):
 
     name: str
 
-    def open(self, opening: Opening) -> Process:
+    def is_usable(self) -> bool:
+        """Tell, without asking anybody, whether terminals may be opened from here."""
+        ...
+
+    async def open(self, opening: Opening) -> Process:
         """
         Start what is asked for.
 
         Raises:
             DeniedError: With one sentence that says why it cannot be started.
         """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is kept between openings."""
         ...

@@ -1,0 +1,74 @@
+"""All providers of one worker: which can work here, and which one is meant."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from vibehq_nb.core.errors import DeniedError
+from vibehq_nb.core.messages import Spawn
+from vibehq_nb.worker.providers.local import LocalProvider
+from vibehq_nb.worker.providers.names import told
+from vibehq_nb.worker.providers.port import Opening, Process, Provider
+
+OPEN_SECONDS = 20.0
+"""How long a place may take to open a terminal."""
+
+
+def standard_providers() -> list[Provider]:
+    """Return every provider there is, whether it can work here or not."""
+    return [LocalProvider()]
+
+
+class Places:
+    """Opens terminals wherever *providers* can."""
+
+    def __init__(
+        self, worker: str, runtime: Path, providers: Sequence[Provider] = ()
+    ) -> None:
+        """Work for *worker*; *runtime* is a private folder for its files."""
+        self._worker = worker
+        self._runtime = runtime
+        self._providers = {one.name: one for one in providers or standard_providers()}
+
+    def usable(self) -> list[str]:
+        """Return the names of those that can work here."""
+        return sorted(one.name for one in self._providers.values() if one.is_usable())
+
+    async def open(self, request: Spawn) -> Process:
+        """
+        Open the terminal that is asked for.
+
+        Raises:
+            DeniedError: With one sentence that says why it is not open.
+        """
+        name, _, place = request.target.partition(":")
+        provider = self._providers.get(name)
+        if provider is None:
+            raise DeniedError(
+                "no-provider",
+                f'No provider "{name}" on worker {self._worker}. '
+                f"Here: {told(name, self.usable())}.",
+            )
+        opening = Opening(
+            terminal=request.terminal,
+            worker=self._worker,
+            place=place,
+            command=request.command,
+            cwd=request.cwd,
+            cols=request.cols,
+            rows=request.rows,
+            runtime=self._runtime,
+        )
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                return await provider.open(opening)
+        except TimeoutError:
+            raise DeniedError(
+                "no-answer",
+                f'"{request.target}" did not open within {OPEN_SECONDS:g} s.',
+            ) from None
+
+    async def close(self) -> None:
+        """Let go of what the providers keep between openings."""
+        for provider in self._providers.values():
+            await provider.close()
