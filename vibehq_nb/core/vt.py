@@ -6,6 +6,7 @@ which is right for what commands print, and leaves out what full-screen programs
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_COLUMN = 4096
@@ -20,11 +21,8 @@ _TOKEN = re.compile(
 )
 _ALTERNATE = frozenset({"?1049", "?1047", "?47"})
 
-_MARK = re.compile(rb"\x1b\]133;([^\x07\x1b\x18\x1a]{0,1024})(?:\x07|\x1b\\)")
-_OPEN_MARK = re.compile(
-    rb"\x1b(?:\](?:1(?:3(?:3(?:;[^\x07\x1b\x18\x1a]{0,1024}\x1b?)?)?)?)?)?\Z"
-)
-_LONGEST_OPEN = 1040
+MAX_OSC_BYTES = 16 * 1024
+"""The longest string that is taken for one: 4 KiB, percent-encoded, and some more."""
 
 
 class Mark(NamedTuple):
@@ -44,30 +42,55 @@ class Mark(NamedTuple):
         first = self.fields[0] if self.fields else ""
         return int(first) if re.fullmatch(r"-?[0-9]{1,9}", first) else None
 
+    def option(self, name: str) -> str | None:
+        """Return the value of the field ``name=value``, if there is one."""
+        head = f"{name}="
+        for field in self.fields:
+            if field.startswith(head):
+                return field[len(head) :]
+        return None
 
-class MarkScanner:
+    @property
+    def shell(self) -> str | None:
+        """Which shell it is of, if it tells."""
+        return self.option("aid")
+
+
+class Osc(NamedTuple):
+    """One whole OSC string: its number, its body, and its length in the stream."""
+
+    number: int
+    body: bytes
+    size: int
+
+
+class OscScanner:
     """
-    Splits a byte stream into output and marks, wherever its frames are cut.
+    Splits a byte stream into output and the OSC strings of some numbers.
 
-    Holds back at most the beginning of one mark (about 1 KiB); what turns out to be
-    none comes out as output.
+    Wherever its chunks are cut. Holds back at most the beginning of one string (about
+    16 KiB); what turns out to be none comes out as output.
     """
 
-    def __init__(self) -> None:
-        """Begin outside any mark."""
+    def __init__(self, *numbers: int) -> None:
+        """Look for strings of *numbers*."""
         self._held = b""
+        self._whole, self._open = _osc_patterns(numbers)
 
-    def feed(self, data: bytes) -> list[bytes | Mark]:
-        """Return what *data* completes: runs of output without marks, and marks."""
+    def feed(self, data: bytes) -> list[bytes | Osc]:
+        """Return what *data* completes: runs of output, and strings."""
+        if not self._held and b"\x1b]" not in data and not data.endswith(b"\x1b"):
+            return [data] if data else []
         text = self._held + data
-        found: list[bytes | Mark] = []
+        found: list[bytes | Osc] = []
         at = 0
-        for match in _MARK.finditer(text):
+        for match in self._whole.finditer(text):
             if match.start() > at:
                 found.append(text[at : match.start()])
-            found.append(_mark(match[1]))
+            size = match.end() - match.start()
+            found.append(Osc(int(match[1]), match[2], size))
             at = match.end()
-        partial = _OPEN_MARK.search(text, max(at, len(text) - _LONGEST_OPEN))
+        partial = self._open.search(text, max(at, len(text) - MAX_OSC_BYTES - 16))
         end = partial.start() if partial else len(text)
         if end > at:
             found.append(text[at:end])
@@ -75,7 +98,37 @@ class MarkScanner:
         return found
 
 
-def _mark(body: bytes) -> Mark:
+@lru_cache
+def _osc_patterns(
+    numbers: tuple[int, ...],
+) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    words = [str(number) for number in numbers]
+    begun = {word[:length] for word in words for length in range(1, len(word) + 1)}
+    number = "|".join(words)
+    body = rf"[^\x07\x1b\x18\x1a]{{0,{MAX_OSC_BYTES}}}"
+    whole = rf"\x1b\]({number});({body})(?:\x07|\x1b\\)"
+    part = rf"(?:{number});{body}\x1b?|{'|'.join(sorted(begun))}"
+    opened = rf"\x1b(?:\](?:{part})?)?\Z"
+    return re.compile(whole.encode()), re.compile(opened.encode())
+
+
+class MarkScanner:
+    """Splits a byte stream into output and marks, as :class:`OscScanner` does."""
+
+    def __init__(self) -> None:
+        """Begin outside any mark."""
+        self._scanner = OscScanner(133)
+
+    def feed(self, data: bytes) -> list[bytes | Mark]:
+        """Return what *data* completes: runs of output without marks, and marks."""
+        return [
+            item if isinstance(item, bytes) else decode_mark(item.body)
+            for item in self._scanner.feed(data)
+        ]
+
+
+def decode_mark(body: bytes) -> Mark:
+    """Return the mark that an OSC 133 with this *body* is."""
     kind, *fields = body.decode(errors="replace").split(";")
     return Mark(kind, tuple(fields))
 

@@ -2,85 +2,53 @@
 Marks around what a shell does: OSC 133 A, B, C, D; OSC 7 for the folder; the title.
 
 ``A`` stands before the prompt, ``B`` after it, ``C`` before a command's output and
-``D;status`` after it.
+``D;status`` after it. ``C`` carries the command line as ``cmdline_url=``, the form
+that kitty and Ghostty use; all carry ``aid=``, which names the very shell, so that
+nothing a command prints is taken for a mark of the shell that runs it.
+
+What the shells read is in ``shells/``. The user's own files are read as ever, and
+first; nothing is exported, so a shell inside the shell is what it always was.
 """
 
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
-BASHRC = r"""# Written at each start: your ~/.bashrc, then marks around commands.
-[ -r ~/.bashrc ] && . ~/.bashrc
-
-__vibehq_ran=
-__vibehq_empty=''
-__vibehq_wrapped=
-
-__vibehq_first() {
-  local status=$?
-  if [ -n "$__vibehq_ran" ]; then
-    __vibehq_ran=
-    builtin printf '\e]133;D;%s\a' "$status"
-  fi
-  return "$status"
-}
-
-__vibehq_encode() {
-  local LC_ALL=C text=$1 out= char i
-  case $text in
-    *[!A-Za-z0-9/._~-]*) ;;
-    *) REPLY=$text; return ;;
-  esac
-  for ((i = 0; i < ${#text}; i++)); do
-    char=${text:i:1}
-    case $char in
-      [A-Za-z0-9/._~-]) out+=$char ;;
-      *) builtin printf -v char '%%%02X' "'$char"; out+=%${char: -2} ;;
-    esac
-  done
-  REPLY=$out
-}
-
-__vibehq_last() {
-  local status=$? REPLY
-  if [[ ${PS1-} != "$__vibehq_wrapped" ]]; then
-    # $? and the flag serve the prompt that follows when something has taken the
-    # place of PROMPT_COMMAND.
-    PS1='\[${__vibehq_ran:+'$'\e'']133;D;$?'$'\a''}'$'\e'']133;A'$'\a''\]'${PS1-}'\['$'\e'']133;B'$'\a''\]'
-    __vibehq_wrapped=$PS1
-  fi
-  if [[ ${PS0-} != *'133;C'* ]]; then
-    PS0=${PS0-}'${__vibehq_empty:$((__vibehq_ran=1,0)):0}'$'\e'']133;C'$'\a'
-  fi
-  __vibehq_encode "$PWD"
-  builtin printf '\e]7;file://%s%s\a\e]0;%s@%s: %s\a' \
-    "$HOSTNAME" "$REPLY" "${USER-}" "${HOSTNAME%%.*}" "${PWD/#"${HOME-}"/\~}"
-  return "$status"
-}
-
-if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
-  PROMPT_COMMAND=(__vibehq_first "${PROMPT_COMMAND[@]}" __vibehq_last)
-else
-  PROMPT_COMMAND=$'__vibehq_first\n'"${PROMPT_COMMAND-}"$'\n__vibehq_last'
-fi
-"""
+SHELLS = Path(__file__).with_name("shells")
 
 
-def command_for(shell: str, runtime: Path) -> list[str]:
+def command_for(
+    shell: str, runtime: Path, env: MutableMapping[str, str]
+) -> list[str]:
     """
     Return how to start *shell* so that it emits marks, where we know how.
 
-    Writes what the shell reads at its start into *runtime*, for this user alone.
+    Writes what the shell reads at its start into *runtime*, for this user alone, and
+    adds to *env* what makes the shell read it.
     """
-    if Path(shell).name != "bash":
-        return [shell]
-    rcfile = runtime / "bashrc"
-    _write_private(rcfile, BASHRC)
-    return [shell, "--rcfile", str(rcfile), "-i"]
+    match Path(shell).name:
+        case "bash":
+            rcfile = _installed("bashrc", runtime / "bashrc")
+            return [shell, "--rcfile", str(rcfile), "-i"]
+        case "zsh":
+            folder = _installed("zshenv", runtime / "zsh" / ".zshenv").parent
+            _installed("zshrc", folder / ".zshrc")
+            if "ZDOTDIR" in env:
+                env["VIBEHQ_ZDOTDIR"] = env["ZDOTDIR"]
+            env["ZDOTDIR"] = str(folder)
+            return [shell, "-i"]
+        case "fish":
+            path = _installed("config.fish", runtime / "config.fish")
+            quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
+            return [shell, "--interactive", "--init-command", f"source '{quoted}'"]
+    return [shell]
 
 
-def _write_private(path: Path, text: str) -> None:
+def _installed(name: str, path: Path) -> Path:
+    text = (SHELLS / name).read_text()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     draft.write_text(text)
     draft.replace(path)
+    return path

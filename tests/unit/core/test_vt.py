@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vibehq_nb.core.vt import Mark, MarkScanner, plain_text
+from vibehq_nb.core.vt import (
+    MAX_OSC_BYTES,
+    Mark,
+    MarkScanner,
+    Osc,
+    OscScanner,
+    decode_mark,
+    plain_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,26 @@ def test_exit_code_of_a_mark(fields: tuple[str, ...], code: int | None) -> None:
 def test_an_endless_mark_comes_out_as_output() -> None:
     scanner = MarkScanner()
 
-    items = scanner.feed(b"\x1b]133;" + b"x" * 3000) + scanner.feed(b"y")
+    items = scanner.feed(b"\x1b]133;" + b"x" * 2 * MAX_OSC_BYTES) + scanner.feed(b"y")
 
-    assert sum(len(item) for item in items if isinstance(item, bytes)) > 1900
-    assert len(scanner._held) <= 1100
+    assert items == [b"\x1b]133;" + b"x" * 2 * MAX_OSC_BYTES, b"y"]
+
+
+def test_a_mark_tells_its_shell_and_its_options() -> None:
+    mark = decode_mark(b"C;cmdline_url=a%20b=c;aid=7")
+
+    assert (mark.shell, mark.option("cmdline_url"), mark.option("x")) == (
+        "7",
+        "a%20b=c",
+        None,
+    )
+
+
+def test_only_strings_of_the_wanted_numbers_are_taken_out() -> None:
+    data = b"a\x1b]7;file:///x\x07b\x1b]133;A\x07\x1b]8;;u\x07c\x1b]1"
+
+    assert OscScanner(7).feed(data) == [
+        b"a",
+        Osc(7, b"file:///x", 14),
+        b"b\x1b]133;A\x07\x1b]8;;u\x07c\x1b]1",
+    ]

@@ -50,7 +50,9 @@ class LocalProvider:
         env = child_environment(os.environ, opening.terminal)
         cwd = _folder(opening.cwd)
         if opening.command is None:
-            command = shell_integration.command_for(default_shell(), opening.runtime)
+            command = shell_integration.command_for(
+                default_shell(), opening.runtime, env
+            )
         else:
             command = _checked(opening.command, cwd, env)
         is_shell = opening.command is None or _is_shell(command)
