@@ -38,6 +38,9 @@ MAY_SEND: dict[str, dict[str, frozenset[Role]]] = {
         "exited": _WORKER,
         "frozen": _WORKER,
         "title": _WORKER,
+        "cwd": _WORKER,
+        "command-started": _WORKER,
+        "command-ended": _WORKER,
         "input-ack": _WORKER,
     },
     "worker": {

@@ -12,6 +12,7 @@ from vibehq_nb.core.input_ledger import InputLedger
 from vibehq_nb.core.messages import Object
 from vibehq_nb.core.screen import Screen
 from vibehq_nb.core.stream import RING_BYTES, ByteStream
+from vibehq_nb.worker.command_feed import CommandHistory
 from vibehq_nb.worker.painter import BEHIND_BYTES, Painted, Painter
 from vibehq_nb.worker.providers.port import Exit, Foreground, Process
 
@@ -60,6 +61,8 @@ class Terminal:
         self.stream = ByteStream(cols, rows)
         self.ledger = InputLedger()
         self._pastes = PasteGuard()
+        self.commands = CommandHistory()
+        self._typed_by = ""  # the session whose keys came last
         self.exit: Exit | None = None
         self.is_frozen = False
         self.frozen_at = 0  # where in the stream ``is_frozen`` changed last
@@ -88,6 +91,7 @@ class Terminal:
 
     def _on_output(self, output: bytes) -> None:
         self.stream.append(output)
+        self.commands.feed(output, self._typed_by)
         self.painter.wake()
         self.update_reading()
         self._on_change()
@@ -122,6 +126,7 @@ class Terminal:
         # Counted as the client sent it, whatever the guard leaves out.
         if not self.process.write(self._pastes.clean(session, fresh)):
             return Taken(total, "busy")
+        self._typed_by = session
         return Taken(self.ledger.take(session, len(fresh)), "")
 
     def resize(self, cols: int, rows: int) -> None:

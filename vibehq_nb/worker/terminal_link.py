@@ -13,6 +13,7 @@ from vibehq_nb.core.messages import (
     PROTOCOL,
     TO_WORKER,
     Ack,
+    Cwd,
     Error,
     Exited,
     Frozen,
@@ -27,6 +28,7 @@ from vibehq_nb.core.messages import (
     TerminalSnapshot,
     Title,
 )
+from vibehq_nb.worker.command_feed import CommandFeed
 from vibehq_nb.worker.dial import closing_group
 from vibehq_nb.worker.painter import Painted
 from vibehq_nb.worker.terminal import Terminal
@@ -45,8 +47,8 @@ class TerminalLink:
     """
     Sends a terminal's stream from where the room asks, and takes its input.
 
-    Sizes are sent exactly at their offset, a keyframe only when all before it was
-    sent, the exit after the last byte.
+    Sizes and commands are sent exactly at their offset, a keyframe only when all
+    before it was sent, the exit after the last byte.
     """
 
     def __init__(self, terminal: Terminal) -> None:
@@ -70,7 +72,8 @@ class _Conversation:
         # Which size the room's copy ends in is not known here: it is always told.
         self._announced = (0, 0)
         self._told_frozen = False
-        self._title = ""
+        self._title = self._cwd = ""
+        self._commands = CommandFeed(terminal.commands, 0)
         self._has_told_exit = False
         self._answers: asyncio.Queue[InputAck] = asyncio.Queue(MAX_ANSWERS)
         self._keyframe: asyncio.Task[Painted] | None = None
@@ -81,8 +84,8 @@ class _Conversation:
         try:
             await self._send(self._hello())
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                offset = await self._receive_since()
-            if self._begin(offset):
+                since = await self._receive_since()
+            if self._begin(since):
                 await self._talk()
         finally:
             self._terminal.detach()
@@ -105,19 +108,20 @@ class _Conversation:
             signal=ended.signal if ended else None,
         )
 
-    async def _receive_since(self) -> int:
+    async def _receive_since(self) -> Since:
         async for frame in self._connection:
             match self._decode(frame):
-                case Since(offset=offset):
-                    return offset
+                case Since() as since:
+                    return since
                 case Error() as error:
                     self._log(error)
                 case _:
                     pass  # ``connected``; the rest comes after ``since``
         raise UsageError("the room closed the link before it asked for anything")
 
-    def _begin(self, offset: int) -> bool:
-        """Begin at *offset*; False when only another hello can agree on one."""
+    def _begin(self, since: Since) -> bool:
+        """Begin where asked; False when only another hello can agree on a place."""
+        offset = since.offset
         if not self._stream.holds(offset):
             logger.warning(
                 "%s: the room asked for %d, held are %d to %d: linking anew",
@@ -128,6 +132,7 @@ class _Conversation:
             )
             return False
         self._credit = Credit(offset)
+        self._commands = CommandFeed(self._terminal.commands, since.commands)
         self._terminal.note_sent(offset)
         self._wake.set()
         return True
@@ -210,8 +215,9 @@ class _Conversation:
         """Send what is due next; False when there is nothing to send now."""
         return (
             await self._send_answers()
-            or await self._send_title()
+            or await self._send_names()
             or await self._send_size()
+            or await self._send_command()
             or await self._send_frozen()
             or await self._send_keyframe()
             or await self._send_output()
@@ -224,12 +230,22 @@ class _Conversation:
         await self._send(self._answers.get_nowait())
         return True
 
-    async def _send_title(self) -> bool:
-        title = self._terminal.painter.title
-        if title == self._title:
+    async def _send_names(self) -> bool:
+        title, cwd = self._terminal.painter.title, self._terminal.commands.cwd
+        if (title, cwd) == (self._title, self._cwd):
             return False
-        self._title = title
-        await self._send(Title(text=title[:MAX_TITLE]))
+        if title != self._title:
+            await self._send(Title(text=title[:MAX_TITLE]))
+        if cwd != self._cwd:
+            await self._send(Cwd(path=cwd))
+        self._title, self._cwd = title, cwd
+        return True
+
+    async def _send_command(self) -> bool:
+        due = self._commands.next_offset
+        if due is None or due > self._credit.sent:
+            return False
+        await self._send(self._commands.take())
         return True
 
     async def _send_size(self) -> bool:
@@ -281,6 +297,8 @@ class _Conversation:
             limit = min(limit, change.offset - at)
         if self._owes_frozen:
             limit = min(limit, self._terminal.frozen_at - at)
+        if (due := self._commands.next_offset) is not None:
+            limit = min(limit, due - at)
         output = self._stream.since(at, limit)
         if not output:
             return False

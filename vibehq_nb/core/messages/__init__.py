@@ -64,6 +64,7 @@ from vibehq_nb.core.messages.terminal import (
     AskSizePolicy,
     ContainerConnected,
     ContainerDisconnected,
+    Cwd,
     Exited,
     InputAck,
     Resize,
@@ -74,6 +75,8 @@ from vibehq_nb.core.messages.terminal import (
     Writer,
 )
 from vibehq_nb.core.messages.terminal_log import (
+    CommandBegan,
+    CommandDone,
     NotesLost,
     Sized,
     SizePolicyChanged,
@@ -94,6 +97,8 @@ from vibehq_nb.core.messages.worker import (
     WorkerHello,
 )
 from vibehq_nb.core.messages.worker_terminal import (
+    CommandEnded,
+    CommandStarted,
     Frozen,
     Hello,
     InputFrom,
@@ -117,10 +122,15 @@ __all__ = [
     "Cells",
     "Close",
     "CloseTerminal",
+    "CommandBegan",
+    "CommandDone",
+    "CommandEnded",
+    "CommandStarted",
     "Connected",
     "ContainerConnected",
     "ContainerDisconnected",
     "Count",
+    "Cwd",
     "Decide",
     "Done",
     "Emit",

@@ -77,6 +77,12 @@ class Title(Message):
     text: Text
 
 
+class Cwd(Message):
+    """The folder the shell is in, as it told last."""
+
+    path: Text
+
+
 class Exited(Message):
     """The shell ended; the offset is the end of its output."""
 

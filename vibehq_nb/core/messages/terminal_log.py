@@ -1,5 +1,5 @@
 """
-Entries of a terminal's log: who wrote when, who held the keyboard, sizes.
+Entries of a terminal's log: who wrote when, who held the keyboard, what ran, sizes.
 
 Kept beside the bytes, never sent on the terminal's socket. ``offset`` counts entries,
 as in every log; ``at_byte`` with ``epoch`` is where in the terminal it happened.
@@ -58,6 +58,33 @@ class SizePolicyChanged(Message):
     cols: Cells
     rows: Cells
     by: str
+
+
+class CommandBegan(Message):
+    """A command began; its output begins at ``at_byte``."""
+
+    offset: Count
+    epoch: str
+    at_byte: Count
+    number: Count
+    command: Text
+    cwd: Text
+    user: str | None
+    """Who ran it; null where that is not known any more."""
+    started_at: str
+
+
+class CommandDone(Message):
+    """A command ended."""
+
+    offset: Count
+    epoch: str
+    at_byte: Count
+    number: Count
+    exit_code: int | None
+    """Null: the shell did not tell."""
+    output_end: Count
+    duration_s: float
 
 
 class NotesLost(Message):

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from vibehq_nb.core.messages.base import Cells, Count, Message, Name
+from vibehq_nb.core.messages.base import Cells, Count, Message, Name, Text
 
 
 class Hello(Message):
@@ -26,6 +26,8 @@ class Since(Message):
     """Send what follows this offset."""
 
     offset: Count
+    commands: Count = 0
+    """What ran is recorded up to this offset of the stream."""
 
 
 class Keyframe(Message):
@@ -39,6 +41,31 @@ class InputFrom(Message):
     offset: Count
     number: Count = 0
     """Counts the frames of one link, so that an answer names what it answers."""
+
+
+class CommandStarted(Message):
+    """A command began whose output begins at this place of the stream."""
+
+    number: Count
+    """Counts the commands of the terminal; one that is missing was left out."""
+    at_byte: Count
+    command: Text
+    cwd: Text
+    session: str
+    """Whose keys came last before it; empty if nobody's did."""
+    age_s: float
+    """Seconds since it began: the worker's clock may be wrong."""
+
+
+class CommandEnded(Message):
+    """The command with this number ended."""
+
+    number: Count
+    at_byte: Count
+    """Where the shell told so."""
+    exit_code: int | None
+    output_end: Count
+    duration_s: float
 
 
 class Frozen(Message):

@@ -81,6 +81,7 @@ export const STRUCTS = {
   TakeWriter: { type: "writer", fields: { action: "text", to: "text?" } },
   Writer: { type: "writer", fields: { user: "text|null", idle_seconds: "number?" } },
   Title: { type: "title", fields: { text: "text" } },
+  Cwd: { type: "cwd", fields: { path: "text" } },
   Exited: {
     type: "exited",
     fields: { ...entry, code: "int|null?", signal: "text|null?" },
@@ -105,11 +106,32 @@ export const STRUCTS = {
       signal: "text|null?",
     },
   },
-  Since: { type: "since", fields: entry },
+  Since: { type: "since", fields: { ...entry, commands: "int?" } },
   Keyframe: { type: "keyframe", fields: {} },
   InputFrom: {
     type: "input-from",
     fields: { session: "text", ...entry, number: "int?" },
+  },
+  CommandStarted: {
+    type: "command-started",
+    fields: {
+      number: "int",
+      at_byte: "int",
+      command: "text",
+      cwd: "text",
+      session: "text",
+      age_s: "number",
+    },
+  },
+  CommandEnded: {
+    type: "command-ended",
+    fields: {
+      number: "int",
+      at_byte: "int",
+      exit_code: "int|null",
+      output_end: "int",
+      duration_s: "number",
+    },
   },
   Frozen: { type: "frozen", fields: { is_frozen: "bool" } },
   WorkerHello: {
@@ -332,6 +354,7 @@ const DOWNSTREAM = {
     "Writer",
     "SizePolicyNow",
     "Title",
+    "Cwd",
     "Exited",
     "ContainerConnected",
     "ContainerDisconnected",
