@@ -1,0 +1,1 @@
+"""Recordings of terminals: files, the thread that writes them, what is kept of them."""
