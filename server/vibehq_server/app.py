@@ -30,6 +30,7 @@ from vibehq_server.handlers import NotFoundHandler, log_request
 from vibehq_server.hub import Hub
 from vibehq_server.local_worker import LocalWorker
 from vibehq_server.log_file import open_room_log
+from vibehq_server.recordings.keeping import keep_recordings, open_recordings
 from vibehq_server.room import Room
 from vibehq_server.rooms.grants import GrantsRoom
 from vibehq_server.routes import make_handlers
@@ -141,6 +142,8 @@ async def start(
             sql_folder=settings.data,
             props=rooms.props if rooms else None,
         )
+        hub.recordings = open_recordings(settings)
+        held.callback(hub.recordings.close)
         await hub.start()
         context = ServerContext(hub, settings, auth)
         context.prefix = rooms.prefix if rooms else context.prefix
@@ -150,6 +153,7 @@ async def start(
         write_endpoint(settings.data, Endpoint(url, keys, os.getpid()))
         tasks = [
             hub.spawn(keep_sweeping(hub), "sweeper"),
+            hub.spawn(keep_recordings(hub), "keeper of recordings"),
             hub.spawn(hub.lag.watch(), "loop lag"),
         ]
         if settings.with_worker:

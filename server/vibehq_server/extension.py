@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Unicode
+from traitlets import Bool, Enum, Unicode
 
 from vibehq_server import __version__
 from vibehq_server.auth.authenticator import local_user
@@ -27,8 +27,9 @@ from vibehq_server.hub import Hub
 from vibehq_server.local_worker import LocalWorker
 from vibehq_server.log_file import open_room_log
 from vibehq_server.parties import BUILT_IN, load_rooms
+from vibehq_server.recordings.keeping import keep_recordings, open_recordings
 from vibehq_server.routes import make_handlers
-from vibehq_server.settings import Settings, default_data
+from vibehq_server.settings import RECORD, Settings, default_data
 
 DRAIN_SECONDS = 5.0
 
@@ -58,6 +59,9 @@ class VibeExtension(ExtensionApp):
     )
     rooms = Unicode("", help="module:NAME of further room classes.").tag(config=True)
     with_worker = Bool(True, help="Start or adopt the worker of this host.").tag(
+        config=True
+    )
+    record = Enum(RECORD, "never", help="Whether every terminal is recorded.").tag(
         config=True
     )
 
@@ -90,9 +94,12 @@ class VibeExtension(ExtensionApp):
             sql_folder=lock.folder,
             props=rooms.props if rooms else None,
         )
+        settings = Settings(lock.folder, record=self.record)
+        hub.recordings = open_recordings(settings)
+        self._held.callback(hub.recordings.close)
         self._context = ServerContext(
             hub,
-            Settings(lock.folder),
+            settings,
             auth,
             f"{serverapp.base_url.rstrip('/')}/vibehq",
             "embedded",
@@ -120,6 +127,7 @@ class VibeExtension(ExtensionApp):
         await hub.start()
         sweeping = keep_sweeping(hub)
         self._tasks.append(hub.spawn(sweeping, "sweeper"))
+        self._tasks.append(hub.spawn(keep_recordings(hub), "keeper of recordings"))
         self._tasks.append(hub.spawn(hub.lag.watch(), "loop lag"))
         if self.with_worker:
             keeping = LocalWorker(folder).keep()

@@ -22,6 +22,7 @@ from vibehq_server.loop_lag import LoopLag
 from vibehq_server.mailbox import without_turn
 from vibehq_server.members import Members
 from vibehq_server.rates import Door
+from vibehq_server.recordings.store import RecordingStore
 from vibehq_server.room import Room
 from vibehq_server.room_logs.port import RoomLog
 
@@ -72,6 +73,7 @@ class Hub:
         self.approvers = approvers
         self.version = version
         self.sql_folder = sql_folder
+        self.recordings: RecordingStore | None = None  # none are kept
         self.directory = Directory()
         self.alarms = AlarmClock(self)
         self.append_seconds = AppendSeconds()

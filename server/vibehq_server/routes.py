@@ -5,7 +5,7 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from vibehq_server.api import grants, hil, ops, rooms, session, terminals
+from vibehq_server.api import grants, hil, ops, recordings, rooms, session, terminals
 from vibehq_server.context import BUILT_IN_PREFIX, ServerContext
 from vibehq_server.handlers import (
     HealthHandler,
@@ -49,6 +49,13 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
             terminals.TerminalActionHandler,
         ),
         (f"/api/terminals/{_ONE}/log", terminals.TerminalLogHandler),
+        (f"/api/terminals/{_ONE}/recordings", recordings.TerminalRecordingsHandler),
+        (f"/api/terminals/{_ONE}/recordings/stop", recordings.StopRecordingHandler),
+        ("/api/recordings", recordings.RecordingsHandler),
+        (f"/api/recordings/{_ONE}", recordings.RecordingHandler),
+        (f"/api/recordings/{_ONE}/cast", recordings.CastHandler),
+        (f"/api/recordings/{_ONE}/verify", recordings.VerifyRecordingHandler),
+        (f"/api/recordings/{_ONE}/(pin|unpin)", recordings.PinRecordingHandler),
         ("/api/ops/scan", ops.ScanHandler),
         ("/api/ops/scans", ops.ScansHandler),
         (f"/api/ops/scans/{_ONE}", ops.ScansHandler),

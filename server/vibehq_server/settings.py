@@ -29,9 +29,13 @@ ENVIRONMENT = {
         "KEEP_DAYS",
         "KEEP_BYTES",
         "KEEP_ENTRIES",
+        "RECORD",
+        "KEEP_RECORDINGS",
+        "RECORDINGS_BYTES",
     )
 }
 LOG_FORMATS = ("text", "json")
+RECORD = ("never", "always")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Mode = Literal["embedded", "standalone"]
@@ -72,6 +76,10 @@ class Settings:
         keep_days: How old a room's entries get, if the room is not audited.
         keep_bytes: How many bytes of entries such a room keeps.
         keep_entries: How many entries such a room keeps; None for any number.
+        record: Whether terminals are recorded: ``never`` without being asked to, or
+            ``always``.
+        keep_recordings: How many days a recording that is not pinned is kept.
+        recordings_bytes: How many bytes all recordings take.
     """
 
     data: Path
@@ -88,6 +96,9 @@ class Settings:
     keep_days: int = 180
     keep_bytes: int = 2 * 1024**3
     keep_entries: int | None = None
+    record: str = "never"
+    keep_recordings: int = 30
+    recordings_bytes: int = 10 * 1024**3
 
     def check(self) -> None:
         """
@@ -100,6 +111,8 @@ class Settings:
             raise UsageError("--port is a number from 0 to 65535")
         if self.log_format not in LOG_FORMATS:
             raise UsageError(f"--log-format is {' or '.join(LOG_FORMATS)}")
+        if self.record not in RECORD:
+            raise UsageError(f"--record is {' or '.join(RECORD)}")
         for name in self.allowed_hosts:
             decode_allowed_host(name)
         for origin in self.origins:
@@ -135,7 +148,12 @@ _KEEP = {
     "keep_days": (1, 36_500, "days, from 1 to 36500"),
     "keep_entries": (1, 10**12, "entries, at least 1"),
     "keep_bytes": (2**20, 2**60, "bytes, at least 1MiB, as 500MiB or 2GiB"),
+    "keep_recordings": (1, 36_500, "days, from 1 to 36500"),
+    "recordings_bytes": (2**20, 2**60, "bytes, at least 1MiB, as 500MiB or 2GiB"),
 }
+KEPT = tuple(_KEEP)
+"""The settings that say how much is kept."""
+
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
@@ -145,14 +163,14 @@ def decode_keep(name: str, field: str, text: str) -> int:
 
     Args:
         name: What the user calls it, for the error.
-        field: ``keep_days``, ``keep_entries`` or ``keep_bytes``.
+        field: The setting, one of those that say how much is kept.
         text: A number; of bytes also with a unit.
 
     Raises:
         UsageError: If it is no such number.
     """
     least, most, meaning = _KEEP[field]
-    units = "|".join(_UNITS) if field == "keep_bytes" else ""
+    units = "|".join(_UNITS) if field.endswith("_bytes") else ""
     found = re.fullmatch(f"([0-9]{{1,18}})({units})?", text)
     value = int(found[1]) * _UNITS.get(found[2], 1) if found else 0
     if not least <= value <= most:
@@ -205,7 +223,7 @@ def _decode_value(name: str, field: str, text: str) -> object:
             return int(text[:6])
         case "allowed_hosts" | "origins":
             return tuple(part.strip() for part in text.split(",") if part.strip())
-        case "keep_days" | "keep_bytes" | "keep_entries":
+        case _ if field in _KEEP:
             return decode_keep(name, field, text)
         case "behind_proxy" | "with_worker":
             if text not in {"0", "1", "true", "false"}:

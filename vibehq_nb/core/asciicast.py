@@ -29,7 +29,7 @@ _HEADER = msgspec.json.Decoder(dict[str, Any])
 
 
 class CastHeader(NamedTuple):
-    """The first line: for which screen, since when (seconds since 1970), called what."""
+    """The first line: the size, since when (seconds since 1970), a title."""
 
     version: int
     cols: int
@@ -142,7 +142,8 @@ class CastDecoder:
         try:
             shown, code, text = _EVENT.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise DecodeError(f"line {self._line} is no event of an asciicast") from None
+            text = f"line {self._line} is no event of an asciicast"
+            raise DecodeError(text) from None
         time = shown if self.header.version == 2 else self._time + shown
         self._time = max(time, self._time)
         return CastEvent(self._time, code, text)

@@ -20,6 +20,8 @@ MAX_MARKS = 10_000
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower):
     """
+    What all records share.
+
     Attributes:
         time: Seconds since the recording began.
         offset: Where in the terminal's output.
@@ -139,17 +141,7 @@ class End(_Record, frozen=True, kw_only=True):
 
 
 Record = (
-    Begin
-    | Output
-    | Screen
-    | Size
-    | Mark
-    | Title
-    | Gap
-    | Restart
-    | Segment
-    | Exit
-    | End
+    Begin | Output | Screen | Size | Mark | Title | Gap | Restart | Segment | Exit | End
 )
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

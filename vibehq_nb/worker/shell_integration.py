@@ -17,9 +17,7 @@ from pathlib import Path
 SHELLS = Path(__file__).with_name("shells")
 
 
-def command_for(
-    shell: str, runtime: Path, env: MutableMapping[str, str]
-) -> list[str]:
+def command_for(shell: str, runtime: Path, env: MutableMapping[str, str]) -> list[str]:
     """
     Return how to start *shell* so that it emits marks, where we know how.
 

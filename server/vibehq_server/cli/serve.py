@@ -10,6 +10,7 @@ from typing import Any
 from vibehq_server.cli.output import say
 from vibehq_server.logs import start_logging
 from vibehq_server.settings import (
+    KEPT,
     Settings,
     decode_keep,
     default_data,
@@ -27,6 +28,7 @@ _OPTIONS = {
     "rooms": "rooms",
     "with_worker": "with_worker",
     "log_format": "log_format",
+    "record": "record",
 }
 
 
@@ -42,7 +44,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         given = getattr(arguments, option)
         if given is not None:
             values[field] = tuple(given) if isinstance(given, list) else given
-    for field in ("keep_days", "keep_bytes", "keep_entries"):
+    for field in KEPT:
         if (text := getattr(arguments, field)) is not None:
             values[field] = decode_keep(f"--{field.replace('_', '-')}", field, text)
     for field in ("tls_cert", "tls_key"):

@@ -2,7 +2,7 @@
 
 from vibehq_nb import __version__
 from vibehq_server.cli.parser import Parser, Tree
-from vibehq_server.settings import DEFAULT_PORT, LOG_FORMATS
+from vibehq_server.settings import DEFAULT_PORT, LOG_FORMATS, RECORD
 
 ROLES = ("viewer", "operator", "approver", "worker")
 _APPROVAL_ID = "the request's id, or its first characters (6 or more)"
@@ -105,6 +105,9 @@ def _add_serve(tree: Tree) -> None:
     add("--keep-days", metavar="N", help="how old entries get (default 180)")
     add("--keep-bytes", metavar="SIZE", help="how much a room keeps (default 2GiB)")
     add("--keep-entries", metavar="N", help="how many entries a room keeps")
+    add("--record", choices=RECORD, help="record every terminal (default never)")
+    add("--keep-recordings", metavar="DAYS", help="how old they get (default 30)")
+    add("--recordings-bytes", metavar="SIZE", help="of all of them (default 10GiB)")
 
 
 def _add_remote(parser: Parser, *, has_json: bool = True) -> None:

@@ -145,9 +145,7 @@ class RecordingFiles:
         if self._segment < 0:
             self._number = self._number or 1
             self._open_segment()
-        placed = msgspec.structs.replace(
-            record, segment=self._number, at=self._written
-        )
+        placed = msgspec.structs.replace(record, segment=self._number, at=self._written)
         try:
             _write_all(self._segment, piece)
             self._write_record(placed)

@@ -172,9 +172,8 @@ class Writer:
             return  # a gap says what is missing
         try:
             files = self._files(pen)
-            if isinstance(record, Gap):
-                record = _from_there(record, files)
-            done = files.write(record, data) if record is not None else None
+            wanted = _from_there(record, files) if isinstance(record, Gap) else record
+            done = files.write(wanted, data) if wanted is not None else None
             pen.is_failing = False
             self._dirty.add(pen)
             if isinstance(record, End):

@@ -42,6 +42,7 @@ from vibehq_server.replicated import ReplicatedRoom
 from vibehq_server.rooms.audience import Audience
 from vibehq_server.rooms.keyboard import Keyboard
 from vibehq_server.rooms.notes import Notes
+from vibehq_server.rooms.recorder import Recorder
 from vibehq_server.rooms.uplink import REFUSALS, Uplink
 from vibehq_server.rooms.viewer import Viewer
 
@@ -68,6 +69,9 @@ class TerminalRoom(ReplicatedRoom):
         self.keyboard = Keyboard(self, self._uplink, self.notes)
         self.linked = asyncio.Event()
         """Set while the worker's link is up."""
+        self.recorder = Recorder(
+            key, hub, self._uplink, self.broadcast_message, self.notes.add
+        )
 
     async def on_start(self, props: Mapping[str, Any]) -> None:
         """Know again what was set before a restart, and who had typed."""
@@ -163,9 +167,11 @@ class TerminalRoom(ReplicatedRoom):
             input=viewer.input_offset if self.is_online else None,
             writer=self.keyboard.writer,
             state=self.run_state,
+            recording=self.recorder.id,
             size_policy=self.keyboard.sizes.policy.kind,
         )
         viewer.connection.send_message(told)
+        self.recorder.tell(viewer.connection)
 
     def _admit_viewer(self, viewer: Viewer) -> None:
         uplink = self._uplink
@@ -206,6 +212,7 @@ class TerminalRoom(ReplicatedRoom):
         for viewer in self.viewers:
             viewer.connection.send_message(Tick(offset=viewer.cursor))
         self.keyboard.writing.expire()
+        self.recorder.tick()
 
     # Messages
 
@@ -214,6 +221,7 @@ class TerminalRoom(ReplicatedRoom):
         if connection.identity.has(Role.WORKER):
             self._uplink.take_bytes(connection, data)
             self.viewers.pump_all()
+            self.recorder.pull()
         else:
             self.keyboard.writing.type(self.viewers[connection], data)
 
@@ -251,6 +259,7 @@ class TerminalRoom(ReplicatedRoom):
         self._uplink.greet(connection, hello)
         self.keyboard.recount(hello, counted)
         self.linked.set()
+        self.recorder.greet()
         self.report()
         for viewer in self.viewers:
             self._rejoin(viewer, is_same_epoch=before == hello.epoch)
@@ -283,6 +292,7 @@ class TerminalRoom(ReplicatedRoom):
                         self._answer_input(viewer, message)
             case Title():
                 self.broadcast_message(message)
+                self.recorder.title(message.text)
             case Resized() | Exited() | Frozen():
                 self._change(message)
 
@@ -298,6 +308,7 @@ class TerminalRoom(ReplicatedRoom):
                 for viewer in self.viewers:
                     self._recount(viewer)
         self.viewers.pump_all()
+        self.recorder.pull()
         self.report()
 
     def _answer_input(self, viewer: Viewer, ack: InputAck) -> None:

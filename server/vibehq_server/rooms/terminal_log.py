@@ -13,6 +13,9 @@ from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.messages import (
     Message,
     NotesLost,
+    RecordingEnded,
+    RecordingSegment,
+    RecordingStarted,
     Sized,
     SizePolicyChanged,
     WriterChanged,
@@ -42,6 +45,9 @@ class TerminalLogRoom(ReplicatedRoom):
         Sized,
         SizePolicyChanged,
         NotesLost,
+        RecordingStarted,
+        RecordingSegment,
+        RecordingEnded,
     )
 
     def __init__(self, key: RoomKey, hub: "Hub") -> None:

@@ -52,6 +52,7 @@ class Uplink:
         exited: How the shell ended, or None.
         inputs: Keystrokes taken, by input session.
         is_frozen: Whether its processes are stopped.
+        record_keyframe: Given every keyframe too, where a recorder wants them.
     """
 
     def __init__(self, on_keyframe: Painter) -> None:
@@ -64,6 +65,7 @@ class Uplink:
         self.inputs: dict[str, int] = {}
         self.is_frozen = False
         self.last_number = 0
+        self.record_keyframe: Callable[[TerminalSnapshot, bytes], None] | None = None
         self._on_keyframe = on_keyframe
         self._link: Connection | None = None
         self._announced_head = 0
@@ -154,6 +156,8 @@ class Uplink:
         ]
         if snapshot.epoch == self.epoch:
             self._on_keyframe(snapshot, frames)
+            if self.record_keyframe is not None:
+                self.record_keyframe(snapshot, bytes(collected))
 
     # Up
 

@@ -53,7 +53,10 @@ def test_time_is_counted_from_the_mark_before_to_the_mark_after() -> None:
 @given(st.lists(st.integers(0, 400), max_size=8))
 def test_any_split_of_the_stream_gives_the_same_events(cuts: list[int]) -> None:
     stream = (
-        b"\x1b]7;file://h/x\x07" + PROMPT + ran("one", b"1\x1b[0m\r\n") + ran("two", b"2")
+        b"\x1b]7;file://h/x\x07"
+        + PROMPT
+        + ran("one", b"1\x1b[0m\r\n")
+        + ran("two", b"2")
     )
     edges = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
     tracker = CommandTracker(500)

@@ -27,6 +27,8 @@ class Connected(Message):
     input: int | UnsetType | None = UNSET
     """Bytes of this input session that were accepted; null while nobody can tell."""
     writer: str | UnsetType | None = UNSET
+    recording: str | UnsetType | None = UNSET
+    """The id of a terminal's recording that runs; null where none does."""
     state: str | UnsetType = UNSET
     """A terminal's: running, exited or frozen."""
     size_policy: Literal["writer", "fixed", "smallest"] | UnsetType = UNSET

@@ -83,6 +83,15 @@ class Cwd(Message):
     path: Text
 
 
+class Recording(Message):
+    """The output is being recorded, from now on or no longer; keys never are."""
+
+    is_on: bool
+    id: str
+    by: str
+    """Who asked for it; ``policy`` where the server records everything."""
+
+
 class Exited(Message):
     """The shell ended; the offset is the end of its output."""
 

@@ -1,5 +1,6 @@
 """
-Entries of a terminal's log: who wrote when, who held the keyboard, what ran, sizes.
+Entries of a terminal's log: who wrote when, who held the keyboard, what ran, sizes,
+recordings.
 
 Kept beside the bytes, never sent on the terminal's socket. ``offset`` counts entries,
 as in every log; ``at_byte`` with ``epoch`` is where in the terminal it happened.
@@ -85,6 +86,37 @@ class CommandDone(Message):
     """Null: the shell did not tell."""
     output_end: Count
     duration_s: float
+
+
+class RecordingStarted(Message):
+    """A recording began, because ``by`` asked for it, or by ``policy``."""
+
+    offset: Count
+    epoch: str
+    at_byte: Count
+    id: str
+    by: str
+
+
+class RecordingSegment(Message):
+    """A file of a recording is complete: output from ``start`` to ``end``."""
+
+    offset: Count
+    id: str
+    number: Count
+    start: Count
+    end: Count
+    sha256: str
+
+
+class RecordingEnded(Message):
+    """A recording ended, for this reason."""
+
+    offset: Count
+    epoch: str
+    at_byte: Count
+    id: str
+    reason: Text
 
 
 class NotesLost(Message):

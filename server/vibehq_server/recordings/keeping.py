@@ -1,0 +1,31 @@
+"""The recordings of a data folder: how they are opened, and how long they stay."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from vibehq_server.recordings.store import RecordingStore
+
+if TYPE_CHECKING:
+    from vibehq_server.hub import Hub
+    from vibehq_server.settings import Settings
+
+FOLDER = "recordings"
+SWEEP_SECONDS = 60.0
+
+
+def open_recordings(settings: "Settings") -> RecordingStore:
+    """Open the recordings of a data folder that this process has taken."""
+    return RecordingStore(
+        settings.data / FOLDER,
+        record=settings.record,
+        keep_days=settings.keep_recordings,
+        max_bytes=settings.recordings_bytes,
+    )
+
+
+async def keep_recordings(hub: "Hub") -> None:
+    """Remove those that are too old or too many, each minute; ends with its task."""
+    while (store := hub.recordings) is not None:
+        await asyncio.to_thread(store.sweep, hub.clock())
+        store.tell_full()
+        await asyncio.sleep(SWEEP_SECONDS)
