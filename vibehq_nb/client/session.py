@@ -54,6 +54,8 @@ class TerminalSession:
         label: How messages for people call the terminal.
         screen: The screen without one; None before the first keyframe is whole.
         shell: What the shell's own marks tell.
+        may_type: Whether the terminal takes keys now, as far as is known.
+        on_link: Told that the link is lost, with the error if it is for good.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class TerminalSession:
         self.shell = ShellState()
         self.screen: Screen | None = None
         self.failure: VibeError | None = None
+        self.may_type = False
+        self.on_link: Callable[[RefusedError | None], None] = lambda _error: None
         self._decoder = Decoder(DOWNSTREAM["terminal"])
         self._socket = RoomLink(
             server,
@@ -83,7 +87,6 @@ class TerminalSession:
         self._listeners: list[Listener] = []
         self._waiters: set[asyncio.Future[None]] = set()
         self._input_error: Error | None = None
-        self._may_type = False
         self._away = 0.0
         self._acked = 0
         self._ack_timer: asyncio.TimerHandle | None = None
@@ -164,7 +167,7 @@ class TerminalSession:
             FrozenError: If the terminal is frozen.
             TerminalError: If it was not taken within ten seconds.
         """
-        if not await self.until(lambda: self._may_type, ANSWER_SECONDS):
+        if not await self.until(lambda: self.may_type, ANSWER_SECONDS):
             raise TerminalError(
                 f"Nothing was typed: the worker of {self.label} is away."
             )
@@ -203,7 +206,11 @@ class TerminalSession:
 
     def give_back(self) -> None:
         """Give the input lease back, so that others may type at once."""
-        self._socket.send(encode(TakeWriter(action="give")).decode())
+        self.send(TakeWriter(action="give"))
+
+    def send(self, message: Message) -> bool:
+        """Send *message* and return True; False while the link is down."""
+        return self._socket.send(encode(message).decode())
 
     def _position(self) -> dict[str, str]:
         position = self.replica.position
@@ -214,7 +221,7 @@ class TerminalSession:
     def opened(self, away_seconds: float) -> None:
         """Wait for the room's first frame before anything is typed."""
         self._away = away_seconds
-        self._may_type = False
+        self.may_type = False
 
     def received(self, frame: str | bytes) -> None:
         """Take one frame of the room."""
@@ -248,7 +255,7 @@ class TerminalSession:
         match message:
             case Connected(input=int(accepted)):
                 rest = self.ledger.resume(accepted, self._away)
-                self._may_type = True
+                self.may_type = True
                 if rest:
                     self._socket.send(rest)
             case InputAck(offset=offset):
@@ -281,15 +288,17 @@ class TerminalSession:
             self._ack_timer = None
         if self.replica.position is not None:
             self._acked = self.replica.position.offset
-            self._socket.send(encode(Ack(offset=self._acked)).decode())
+            self.send(Ack(offset=self._acked))
 
     def lost(self) -> None:
         """Hold what was typed; the screen stays."""
-        self._may_type = False
+        self.may_type = False
         self._acked = 0
         self._changed()
+        self.on_link(None)
 
     def refused(self, error: RefusedError) -> None:
         """End every wait with *error*."""
         self.failure = error
         self._changed()
+        self.on_link(error)

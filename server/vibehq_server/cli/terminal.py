@@ -3,8 +3,11 @@
 import argparse
 from urllib.parse import quote
 
+from vibehq_nb.core.errors import VibeError
+from vibehq_server.cli.keyboard import Key
 from vibehq_server.cli.output import say, say_json, say_table
 from vibehq_server.cli.remote import api_of, find
+from vibehq_server.settings import nearest
 
 _COLUMNS = ("id", "worker", "state", "target", "cols", "rows", "viewers", "writer")
 
@@ -25,7 +28,11 @@ def open_(arguments: argparse.Namespace) -> int:
     for name in ("name", "worker"):
         if getattr(arguments, name):
             body[name] = getattr(arguments, name)
+    if arguments.attach:
+        Key.named(arguments.detach_key)  # refused before anything is opened
     opened = api_of(arguments).request("POST", "/api/terminals", body)
+    if arguments.attach:
+        return _attach(arguments, opened["id"])
     if arguments.json:
         say_json(opened)
     else:
@@ -46,6 +53,17 @@ def close(arguments: argparse.Namespace) -> int:
 
 def attach(arguments: argparse.Namespace) -> int:
     """Type into a terminal from this one."""
+    terminals = api_of(arguments).request("GET", "/api/terminals")["terminals"]
+    known = [one["id"] for one in terminals]
+    if arguments.id not in known:
+        hint = nearest(arguments.id, frozenset(known))
+        there = f" There: {', '.join(known[:10])}." if known else " None is open."
+        raise VibeError(f"There is no terminal {arguments.id!r}.{hint or there}")
+    return _attach(arguments, arguments.id)
+
+
+def _attach(arguments: argparse.Namespace, terminal: str) -> int:
     from vibehq_server.cli.attach import attach_here
 
-    return attach_here(find(arguments), arguments.id)
+    key = Key.named(arguments.detach_key)
+    return attach_here(find(arguments), terminal, key, arguments.read_only)

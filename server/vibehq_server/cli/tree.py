@@ -148,6 +148,8 @@ def _add_terminal(tree: Tree) -> None:
     opening.add_argument("target", nargs="?", default="local")
     opening.add_argument("--name", help="its name on the worker")
     opening.add_argument("--worker", help="which worker, where there are several")
+    opening.add_argument("--attach", action="store_true", help="and type into it here")
+    _add_attaching(opening)
     _add_remote(opening)
     attaching = tree.add(
         "attach",
@@ -156,6 +158,7 @@ def _add_terminal(tree: Tree) -> None:
         (run, "attach"),
     )
     attaching.add_argument("id")
+    _add_attaching(attaching)
     _add_remote(attaching, has_json=False)
     closing = tree.add(
         "close",
@@ -165,6 +168,16 @@ def _add_terminal(tree: Tree) -> None:
     )
     closing.add_argument("id")
     _add_remote(closing)
+
+
+def _add_attaching(parser: Parser) -> None:
+    parser.add_argument("--read-only", action="store_true", help="watch, type nothing")
+    parser.add_argument(
+        "--detach-key",
+        default="ctrl-]",
+        metavar="KEY",
+        help="what leaves it, such as ctrl-p (default ctrl-])",
+    )
 
 
 def _add_approval(tree: Tree) -> None:
