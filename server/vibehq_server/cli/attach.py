@@ -13,7 +13,6 @@ from vibehq_nb.client.session import TerminalSession
 from vibehq_nb.core.errors import UsageError
 from vibehq_nb.core.messages import (
     Connected,
-    ContainerConnected,
     ContainerDisconnected,
     Exited,
     Gap,
