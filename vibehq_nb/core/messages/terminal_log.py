@@ -1,6 +1,5 @@
 """
-Entries of a terminal's log: who wrote when, who held the keyboard, what ran, sizes,
-recordings.
+Entries of a terminal's log: who wrote when, who had the keyboard, what ran, and more.
 
 Kept beside the bytes, never sent on the terminal's socket. ``offset`` counts entries,
 as in every log; ``at_byte`` with ``epoch`` is where in the terminal it happened.
