@@ -19,6 +19,8 @@ from vibehq_server.cli.remote import api_of
 from vibehq_server.cli.room import ask, split_room
 
 PAGE = 500
+BESIDE = frozenset({"terminal", "terminal-server"})
+"""Parties whose log lies beside what their sockets carry: it is asked for."""
 POLL_SECONDS = 1.0
 """How often a room is asked whose entries the socket does not know."""
 
@@ -100,6 +102,9 @@ class Tail:
         """
         from vibehq_nb.client.event_room import EventRoom
 
+        while self._party in BESIDE:
+            await asyncio.sleep(POLL_SECONDS)
+            await self._catch_up_if_there()
         room = EventRoom(self._api.server, self._party, unquote(self._room))
         room.replica.progress.position = Position(self._epoch, self._offset)
         patience = None if self._party in DOWNSTREAM else POLL_SECONDS
