@@ -75,11 +75,12 @@ class OscScanner:
     def __init__(self, *numbers: int) -> None:
         """Look for strings of *numbers*."""
         self._held = b""
+        self._heads = [b"\x1b]%d;" % number for number in numbers]
         self._whole, self._open = _osc_patterns(numbers)
 
     def feed(self, data: bytes) -> list[bytes | Osc]:
         """Return what *data* completes: runs of output, and strings."""
-        if not self._held and b"\x1b]" not in data and not data.endswith(b"\x1b"):
+        if not self._held and not self._may_begin(data):
             return [data] if data else []
         text = self._held + data
         found: list[bytes | Osc] = []
@@ -96,6 +97,15 @@ class OscScanner:
             found.append(text[at:end])
         self._held = text[end:]
         return found
+
+    def _may_begin(self, data: bytes) -> bool:
+        # A single byte is looked for ten times as fast as several.
+        if b"\x1b" not in data:
+            return False
+        if any(head in data for head in self._heads):
+            return True
+        tail = data[max(data.rfind(b"\x1b"), len(data) - 8) :]
+        return any(head.startswith(tail) for head in self._heads)
 
 
 @lru_cache
