@@ -37,7 +37,9 @@ def segment_path(folder: Path, number: int) -> Path:
 
 
 def read_records(folder: Path) -> Iterator[Record]:
-    """Yield what the index in *folder* holds, whole records only."""
+    """Yield what the index in *folder* holds, whole records only; none without one."""
+    if not (folder / INDEX).exists():
+        return
     with (folder / INDEX).open("rb") as index:
         yield from decode_records(index)
 

@@ -55,7 +55,10 @@ class Recording:
 
     def refresh(self) -> Summary:
         """Read what the index has more by now, and return the summary; blocks."""
-        with self._lock, (self.folder / INDEX).open("rb") as index:
+        path = self.folder / INDEX
+        if not path.exists():
+            return self.summary  # nothing of it is on disk yet
+        with self._lock, path.open("rb") as index:
             index.seek(self._read_bytes)
             for line in index:
                 record = next(decode_records([line]), None)
@@ -171,7 +174,7 @@ class RecordingStore:
 
     def describe(self, recording: Recording) -> dict[str, Any]:
         """Return what people are told of it; reads the disk."""
-        begin, summary = recording.begin, _summary_of(recording)
+        begin, summary = recording.begin, recording.refresh()
         end = summary.end
         running = "recording" if self.is_running(recording) else "interrupted"
         return {
@@ -197,7 +200,7 @@ class RecordingStore:
                 "sha256": segment.sha256,
                 "is_whole": _hash(recording.folder, segment.number) == segment.sha256,
             }
-            for segment in _summary_of(recording).segments
+            for segment in recording.refresh().segments
         ]
 
     # Keeping
@@ -279,13 +282,6 @@ def _folder_name(terminal: str) -> str:
     return f"x-{hashlib.sha256(terminal.encode()).hexdigest()}"
 
 
-def _summary_of(recording: Recording) -> Summary:
-    try:
-        return recording.refresh()
-    except OSError:
-        return recording.summary  # nothing of it is on disk yet
-
-
 def _disk_bytes(recording: Recording) -> int:
     try:
         return recording.disk_bytes
@@ -294,7 +290,7 @@ def _disk_bytes(recording: Recording) -> int:
 
 
 def _ended_at(recording: Recording) -> float:
-    return recording.begin.at + _summary_of(recording).duration
+    return recording.begin.at + recording.refresh().duration
 
 
 def _hash(folder: Path, number: int) -> str:
