@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
+from vibehq_nb.core.credit import CREDIT_BYTES
 from vibehq_nb.worker import dial, process_io
 from vibehq_nb.worker.pty import Pty
 from vibehq_nb.worker.terminal import UNSENT_BYTES
@@ -294,7 +295,7 @@ async def test_without_credit_the_flood_stands_still_and_memory_is_bounded(
         room.acknowledges = False
         await rooms.spawn(command=["yes"])
         terminal = agent.terminals["w"]
-        await until(lambda: terminal.stream.head > 2**20 + UNSENT_BYTES, 20)
+        await until(lambda: terminal.stream.head > CREDIT_BYTES + UNSENT_BYTES, 20)
         stood = terminal.stream.head
         await asyncio.sleep(0.3)  # it stays so
         still = terminal.stream.head
@@ -305,10 +306,47 @@ async def test_without_credit_the_flood_stands_still_and_memory_is_bounded(
         await until(lambda: room.head > stood + 2**20, 20)
 
     assert waits
-    assert got == 2**20
+    assert got == CREDIT_BYTES
     assert still - stood <= 2**16  # what was gathered before it stood still
-    assert still <= 5 * 2**20 + 2**18
+    assert still <= CREDIT_BYTES + UNSENT_BYTES + 2**18
     assert set(room.output) == set(b"y\r\n")
+
+
+@pytest.mark.parametrize("asked", [7, 0, 2**40])
+async def test_older_bytes_are_sent_once_more_when_the_room_asks(
+    rooms: WorkerRooms, tmp_path: Path, asked: int
+) -> None:
+    script = "read; for i in {1000..9000}; do echo $i; done; cat"
+    async with running_agent(rooms, tmp_path) as agent:
+        room = await rooms.spawn(command=["bash", "-c", script])
+        count = await room.type("\r", 0)
+        await room.saw(b"9000\r\n")
+        first = bytes(room.output)
+        await room.send(type="since", offset=asked)
+        await until(lambda: room.of("since"))
+        count = await room.type("more", count)
+        await room.saw(b"more")
+        stream = agent.terminals["w"].stream
+
+    assert room.start == min(asked, len(first))
+    assert room.head == stream.head
+    assert first + b"more" == first[: room.start] + room.output
+    assert len(room.hellos) == 1
+    assert [one["offset"] for one in room.of("resized")] == [0, room.start]
+
+
+async def test_a_keyframe_does_not_wait_for_credit(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        room = rooms.terminal("w")
+        room.acknowledges = False
+        await rooms.spawn(command=["bash", "-c", "head -c 400000 /dev/zero; sleep 60"])
+        await until(lambda: agent.terminals["w"].stream.head == 400_000)
+        snapshot, _ = await room.keyframe()
+
+    assert snapshot["offset"] == 400_000
+    assert room.head == CREDIT_BYTES
 
 
 async def test_a_stuck_paste_does_not_hold_up_another_terminal(
@@ -499,9 +537,9 @@ async def test_a_freeze_is_told_after_what_was_printed_before_it(
     async with running_agent(rooms, tmp_path) as agent:
         room = rooms.terminal("w")
         room.acknowledges = False
-        await rooms.spawn(command=["bash", "-c", "head -c 2000000 /dev/zero; read"])
-        await until(lambda: agent.terminals["w"].stream.head == 2_000_000)
-        await until(lambda: room.head == 2**20)
+        await rooms.spawn(command=["bash", "-c", "head -c 500000 /dev/zero; read"])
+        await until(lambda: agent.terminals["w"].stream.head == 500_000)
+        await until(lambda: room.head == CREDIT_BYTES)
         await rooms.request("freeze", terminal="w")
         await room.type("x", 0)
         await until(lambda: room.of("input-ack"))  # the link had its turn
@@ -511,4 +549,4 @@ async def test_a_freeze_is_told_after_what_was_printed_before_it(
         await until(lambda: room.of("frozen"))
 
     assert early == []
-    assert room.head == 2_000_000
+    assert room.head == 500_000

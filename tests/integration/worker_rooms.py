@@ -81,6 +81,9 @@ class TerminalRoom:
             self.messages.append(message)
             if message["type"] == "snapshot":
                 self._due, self._frame = message["bytes"], bytearray()
+            elif message["type"] == "since":
+                self.start = message["offset"]
+                self.output.clear()
             elif message["type"] == "input-ack":
                 self.input_acks[message["session"]] = message["offset"]
         elif self._due:

@@ -277,7 +277,7 @@ async def test_b57_offsets_below_zero_are_refused_and_those_ahead_are_not_believ
     await hostile.send({"type": "ack", "offset": "still here"})
     assert (await hostile.next())["code"] == "bad-message"
     (viewer,) = (await house.hub.room("terminal", "web-1")).viewers
-    assert viewer.acked == 0
+    assert viewer.pace.acked == 0
 
     peer = await house.connect("ops/main", "ana", PERSON)
     epoch = (await peer.until("connected"))["epoch"]

@@ -33,6 +33,7 @@ MAY_SEND: dict[str, dict[str, frozenset[Role]]] = {
         "writer": _OPERATOR,
         "size-policy": _OPERATOR,
         "hello": _WORKER,
+        "since": _WORKER,
         "snapshot": _WORKER,
         "resized": _WORKER,
         "exited": _WORKER,

@@ -11,7 +11,7 @@ from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.input_ledger import InputLedger
 from vibehq_nb.core.messages import Object
 from vibehq_nb.core.screen import Screen
-from vibehq_nb.core.stream import RING_BYTES, ByteStream
+from vibehq_nb.core.stream import ByteStream
 from vibehq_nb.worker.command_feed import CommandHistory
 from vibehq_nb.worker.painter import BEHIND_BYTES, Painted, Painter
 from vibehq_nb.worker.providers.port import Exit, Foreground, Process
@@ -25,7 +25,7 @@ def make_screen(cols: int, rows: int) -> Screen:
     return screen.make_screen(cols, rows)
 
 
-UNSENT_BYTES = RING_BYTES // 2
+UNSENT_BYTES = 256 * 1024
 """With more than this not sent to a room that is there, the program has to wait."""
 
 
@@ -42,7 +42,7 @@ class Terminal:
 
     It reads on while no room is there (the ring drops its oldest), and stops reading
     while the screen is 4 MiB behind, while a link shakes hands, and while a room that
-    is there has not taken more than half the ring.
+    is there was not sent more than 256 KiB.
     """
 
     def __init__(

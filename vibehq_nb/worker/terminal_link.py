@@ -47,8 +47,8 @@ class TerminalLink:
     """
     Sends a terminal's stream from where the room asks, and takes its input.
 
-    Sizes and commands are sent exactly at their offset, a keyframe only when all
-    before it was sent, the exit after the last byte.
+    Sizes and commands are sent exactly at their offset, the exit after the last byte.
+    A keyframe is sent at once, so it may be ahead of the bytes.
     """
 
     def __init__(self, terminal: Terminal) -> None:
@@ -78,6 +78,7 @@ class _Conversation:
         self._answers: asyncio.Queue[InputAck] = asyncio.Queue(MAX_ANSWERS)
         self._keyframe: asyncio.Task[Painted] | None = None
         self._input: InputFrom | None = None
+        self._again: int | None = None  # from where the room wants the bytes once more
 
     async def run(self) -> None:
         self._terminal.attach(self._wake.set)
@@ -167,6 +168,9 @@ class _Conversation:
         match message:
             case InputFrom():
                 self._input = message
+            case Since(offset=offset):
+                self._again = offset
+                self._wake.set()
             case Ack(offset=offset):
                 self._credit.acknowledge(offset)
                 self._wake.set()
@@ -214,7 +218,8 @@ class _Conversation:
     async def _send_next(self) -> bool:
         """Send what is due next; False when there is nothing to send now."""
         return (
-            await self._send_answers()
+            await self._send_since()
+            or await self._send_answers()
             or await self._send_names()
             or await self._send_size()
             or await self._send_command()
@@ -228,6 +233,15 @@ class _Conversation:
         if self._answers.empty():
             return False
         await self._send(self._answers.get_nowait())
+        return True
+
+    async def _send_since(self) -> bool:
+        if self._again is None:
+            return False
+        at = min(max(self._again, self._stream.oldest), self._stream.head)
+        self._again, self._credit, self._announced = None, Credit(at), (0, 0)
+        self._terminal.note_sent(at)
+        await self._send(Since(offset=at))
         return True
 
     async def _send_names(self) -> bool:
@@ -273,8 +287,6 @@ class _Conversation:
         if task is None or not task.done():
             return False
         painted = task.result()
-        if painted.offset > self._credit.sent:
-            return False
         self._keyframe = None
         await self._send(
             TerminalSnapshot(

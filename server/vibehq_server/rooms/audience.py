@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vibehq_nb.core.ids import RoomKey
-from vibehq_nb.core.messages import Gap, TerminalSnapshot
+from vibehq_nb.core.messages import Gap, Hello, TerminalSnapshot
 from vibehq_server.connection import Connection
 from vibehq_server.notices import note_gap
 from vibehq_server.rooms.uplink import Uplink
@@ -47,10 +47,21 @@ class Audience:
         """Let a viewer go; None if it was none."""
         return self._viewers.pop(connection, None)
 
+    def needed(self, hello: Hello) -> int | None:
+        """Return the smallest offset the worker has that a viewer goes on from."""
+        positions = [v.position for v in self if v.phase != "joining"]
+        kept = range(hello.oldest, hello.offset + 1)
+        return min(
+            (p.offset for p in positions if p and p[0] == hello.epoch and p[1] in kept),
+            default=None,
+        )
+
     def pump(self, viewer: Viewer) -> None:
         """Send *viewer* what it is owed, as far as it can take it now."""
         uplink = self._uplink
         while viewer.phase == "live" and viewer.connection.is_open:
+            if uplink.is_fetching and viewer.cursor < uplink.stream.oldest:
+                return
             if viewer.has_lost(uplink.stream):
                 viewer.resume, viewer.reason, viewer.phase = (
                     "snapshot",
@@ -94,16 +105,14 @@ class Audience:
     ) -> None:
         # Without an await, so that no byte falls between keyframe and tail.
         connection = viewer.connection
-        if viewer.resume == "snapshot":
-            held = viewer.cursor or (viewer.position.offset if viewer.position else 0)
-            if snapshot.offset > held:
-                gap = Gap(from_=held, to=snapshot.offset, reason=viewer.reason)
-                note_gap(self._room, connection, gap)
-                connection.send_message(gap)
+        if viewer.resume == "snapshot" and snapshot.offset > viewer.cursor:
+            gap = Gap(from_=viewer.cursor, to=snapshot.offset, reason=viewer.reason)
+            note_gap(self._room, connection, gap)
+            connection.send_message(gap)
         connection.send_message(snapshot)
         connection.write_together(frames)
         viewer.cursor = viewer.owed_until = snapshot.offset
-        viewer.acked = None if viewer.acked is None else snapshot.offset
+        viewer.pace.move(snapshot.offset)
         viewer.size = (snapshot.cols, snapshot.rows)
         viewer.phase = "live"
         self.pump(viewer)

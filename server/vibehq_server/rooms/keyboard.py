@@ -90,6 +90,8 @@ class Keyboard:
             case Resize(cols=cols, rows=rows, hidden=is_hidden):
                 self.sizes.report(viewer, cols, rows, is_hidden)
             case TakeWriter(action=action, to=to):
+                if action == "take":
+                    self.writing.typist = viewer
                 self.set_writer(user, action, to or None)
             case AskSizePolicy():
                 self.set_size_policy(user, message)
@@ -122,6 +124,7 @@ class Keyboard:
             self._notes.writer_changed(user, lost, how)
         if user is not None:
             self.sizes.decide()
+        self._room.throttle.update()
         self._room.broadcast_message(self.writing.as_message())
         self._room.report()
 

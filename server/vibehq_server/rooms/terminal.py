@@ -11,8 +11,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from msgspec import UNSET
-
 from vibehq_nb.core.ids import Position, RoomKey, decode_position, worker_of
 from vibehq_nb.core.log import Resume, answer
 from vibehq_nb.core.messages import (
@@ -29,6 +27,7 @@ from vibehq_nb.core.messages import (
     Message,
     Resize,
     Resized,
+    Since,
     TakeWriter,
     TerminalSnapshot,
     Tick,
@@ -41,13 +40,17 @@ from vibehq_server.notices import note_resume
 from vibehq_server.replicated import ReplicatedRoom
 from vibehq_server.rooms.audience import Audience
 from vibehq_server.rooms.keyboard import Keyboard
+from vibehq_server.rooms.keystrokes import Keystrokes
 from vibehq_server.rooms.notes import Notes
 from vibehq_server.rooms.recorder import Recorder
-from vibehq_server.rooms.uplink import REFUSALS, Uplink
+from vibehq_server.rooms.throttle import Throttle
+from vibehq_server.rooms.uplink import Uplink
 from vibehq_server.rooms.viewer import Viewer
 
 if TYPE_CHECKING:
     from vibehq_server.hub import Hub
+
+BELL = b"\a"
 
 
 class TerminalRoom(ReplicatedRoom):
@@ -67,6 +70,12 @@ class TerminalRoom(ReplicatedRoom):
         self.viewers = Audience(key, self._uplink)
         self.notes = Notes(hub, key.name, lambda: self.position)
         self.keyboard = Keyboard(self, self._uplink, self.notes)
+        self._keystrokes = Keystrokes(
+            self, self._uplink, self.keyboard.writing, hub.monotonic
+        )
+        self.throttle = Throttle(
+            self._uplink, lambda: self.keyboard.writing.driver, hub.monotonic
+        )
         self.linked = asyncio.Event()
         """Set while the worker's link is up."""
         self.recorder = Recorder(
@@ -113,8 +122,8 @@ class TerminalRoom(ReplicatedRoom):
 
     @property
     def oldest(self) -> int:
-        """The smallest offset whose successors are all kept here."""
-        return self._uplink.stream.oldest
+        """The smallest offset whose successors are all kept, here or at the worker."""
+        return self._uplink.oldest
 
     def report(self) -> None:
         """Tell the directory how the terminal is now."""
@@ -149,9 +158,10 @@ class TerminalRoom(ReplicatedRoom):
             self._admit_viewer(viewer)
         else:
             note_resume(self.hub, self.key, connection, "waiting", "worker-away")
-            self._tell(viewer, "waiting", "worker-away")
+            self.tell(viewer, "waiting", "worker-away")
 
-    def _tell(self, viewer: Viewer, resume: Resume, reason: str) -> None:
+    def tell(self, viewer: Viewer, resume: Resume, reason: str) -> None:
+        """Tell *viewer* what is true of the terminal now, and how it is joined."""
         uplink = self._uplink
         size = uplink.stream.size
         told = self.connected(
@@ -160,7 +170,7 @@ class TerminalRoom(ReplicatedRoom):
             reason,
             epoch=uplink.epoch,
             offset=uplink.head,
-            oldest=uplink.stream.oldest,
+            oldest=uplink.oldest,
             cols=size.cols,
             rows=size.rows,
             screen=uplink.screen,
@@ -176,15 +186,16 @@ class TerminalRoom(ReplicatedRoom):
     def _admit_viewer(self, viewer: Viewer) -> None:
         uplink = self._uplink
         resume, reason = answer(
-            viewer.position, uplink.epoch, uplink.stream.oldest, uplink.head
+            viewer.position, uplink.epoch, uplink.oldest, uplink.head
         )
         viewer.input_offset = uplink.inputs.get(viewer.session, 0)
-        viewer.resume, viewer.reason = resume, reason
         note_resume(self.hub, self.key, viewer.connection, resume, reason)
-        self._tell(viewer, resume, reason)
-        if resume == "resumed" and viewer.position is not None:
-            viewer.cursor, viewer.owed_until = viewer.position.offset, uplink.head
+        viewer.begin(resume, reason)
+        self.tell(viewer, resume, reason)
+        if resume == "resumed":
+            viewer.owed_until = uplink.head
             viewer.phase = "live"
+            uplink.fetch(viewer.cursor)
             self.viewers.pump(viewer)
         else:
             viewer.phase = "joining"
@@ -201,6 +212,7 @@ class TerminalRoom(ReplicatedRoom):
             self.broadcast_message(gone)
         elif (viewer := self.viewers.remove(connection)) is not None:
             self.keyboard.forget(viewer)
+            self.throttle.update()
         self.report()
 
     def wants(self, connection: Connection, message: Message) -> bool:
@@ -221,9 +233,10 @@ class TerminalRoom(ReplicatedRoom):
         if connection.identity.has(Role.WORKER):
             self._uplink.take_bytes(connection, data)
             self.viewers.pump_all()
+            self.throttle.update()
             self.recorder.pull()
         else:
-            self.keyboard.writing.type(self.viewers[connection], data)
+            self._keystrokes.take(self.viewers[connection], data)
 
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         """Take text of a raw connection as keystrokes."""
@@ -242,8 +255,9 @@ class TerminalRoom(ReplicatedRoom):
         viewer = self.viewers[connection]
         match message:
             case Ack(offset=offset):
-                viewer.acked = max(viewer.acked or 0, min(offset, viewer.cursor))
+                viewer.pace.acknowledge(min(offset, viewer.cursor))
                 self.viewers.pump(viewer)
+                self.throttle.update()
             case Resize() | TakeWriter() | AskSizePolicy():
                 self.keyboard.receive(viewer, message)
         return None
@@ -256,13 +270,14 @@ class TerminalRoom(ReplicatedRoom):
         for viewer in self.viewers:
             if viewer.phase == "live":
                 viewer.position = Position(before, viewer.cursor)
-        self._uplink.greet(connection, hello)
+        self._uplink.greet(connection, hello, self.viewers.needed(hello))
         self.keyboard.recount(hello, counted)
         self.linked.set()
         self.recorder.greet()
         self.report()
         for viewer in self.viewers:
             self._rejoin(viewer, is_same_epoch=before == hello.epoch)
+            self._keystrokes.release(viewer)
 
     def _rejoin(self, viewer: Viewer, *, is_same_epoch: bool) -> None:
         if viewer.phase == "waiting" or not is_same_epoch:
@@ -270,26 +285,33 @@ class TerminalRoom(ReplicatedRoom):
             self._admit_viewer(viewer)
             return
         viewer.connection.send_message(ContainerConnected(worker=self.worker))
-        self._recount(viewer)
+        self._keystrokes.recount(viewer)
         self.viewers.serve(viewer)
 
-    def _recount(self, viewer: Viewer) -> None:
-        """Count keystrokes from what the worker took; tell a viewer that is live."""
-        viewer.input_offset = self._uplink.inputs.get(viewer.session, 0)
-        viewer.recounted_at = self._uplink.last_number
-        if viewer.phase == "live":
-            self._tell(viewer, "resumed", "")
+    def refuse(
+        self,
+        connection: Connection,
+        code: str,
+        reason: str,
+        message_id: str | None = None,
+    ) -> None:
+        """Answer with an ``error``; a raw connection knows none and hears a bell."""
+        if connection.is_raw:
+            connection.send(BELL)
+        super().refuse(connection, code, reason, message_id)
 
     def _from_worker(self, message: Message) -> None:
         match message:
             case TerminalSnapshot():
                 self._uplink.begin_keyframe(message)
+            case Since(offset=offset):
+                self._uplink.begin_again(offset)
             case InputAck(session=str(session)):
                 before = self._uplink.note_input(session, message.offset)
                 self.keyboard.writing.count(session, before, message.offset)
                 for viewer in self.viewers:
                     if viewer.session == session:
-                        self._answer_input(viewer, message)
+                        self._keystrokes.answer(viewer, message)
             case Title():
                 self.broadcast_message(message)
                 self.recorder.title(message.text)
@@ -306,17 +328,7 @@ class TerminalRoom(ReplicatedRoom):
             case Frozen(is_frozen=is_frozen):
                 self._uplink.is_frozen = is_frozen
                 for viewer in self.viewers:
-                    self._recount(viewer)
+                    self._keystrokes.recount(viewer)
         self.viewers.pump_all()
         self.recorder.pull()
         self.report()
-
-    def _answer_input(self, viewer: Viewer, ack: InputAck) -> None:
-        if not ack.refused:
-            viewer.connection.send_message(InputAck(offset=ack.offset))
-        elif ack.number is UNSET or ack.number > viewer.recounted_at:
-            # What was sent behind a refused frame is refused too: one answer is due.
-            reason = str(ack.refused)
-            if reason in REFUSALS:
-                self.refuse(viewer.connection, reason, REFUSALS[reason])
-            self._recount(viewer)

@@ -1,12 +1,14 @@
 """
 The worker's end of a terminal room: its link, and the replica kept of its bytes.
 
-After a restart of the room the replica is filled again from the worker's ring; while
-the worker is away it stays, so viewers keep what they can scroll to.
+After a restart of the room the replica begins near the head, so that a terminal is
+there at once; what a viewer needs of before that is fetched from the worker's ring.
+While the worker is away the replica stays, so viewers keep what they can scroll to.
 """
 
 from collections.abc import Callable
 
+from vibehq_nb.core.credit import CREDIT_BYTES
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.messages import (
     Ack,
@@ -19,10 +21,13 @@ from vibehq_nb.core.messages import (
     Since,
     TerminalSnapshot,
 )
-from vibehq_nb.core.stream import ByteStream
+from vibehq_nb.core.stream import RING_BYTES, ByteStream
 from vibehq_server.connection import Connection
 from vibehq_server.frames import encode_frame
 from vibehq_server.rooms.viewer import CHUNK_BYTES, Chunks
+
+GRANT_BYTES = CREDIT_BYTES // 4
+"""So often the worker is told that what it has sent is taken."""
 
 Painter = Callable[[TerminalSnapshot, list[bytes]], None]
 
@@ -31,6 +36,9 @@ KEYFRAME_BYTES = 4 * 1024 * 1024
 
 SESSIONS_KEPT = 256
 """Input sessions whose counts are kept, as many as the worker keeps."""
+
+TAIL_BYTES = 256 * 1024
+"""With how much of the newest output a new replica begins."""
 
 REFUSALS = {
     "frozen": "The terminal is frozen; nothing was typed.",
@@ -70,6 +78,8 @@ class Uplink:
         self._link: Connection | None = None
         self._announced_head = 0
         self._credited = 0
+        self._worker_oldest = 0
+        self._fetching: list[int] = []  # what was asked for and has not begun to come
         self._keyframe: tuple[TerminalSnapshot, bytearray] | None = None
         self._is_keyframe_asked = False
 
@@ -83,19 +93,43 @@ class Uplink:
         """The last offset there is, here or at the worker."""
         return max(self.stream.head, self._announced_head)
 
+    @property
+    def oldest(self) -> int:
+        """The smallest offset whose successors are all kept, here or at the worker."""
+        if self._link is None:
+            return self.stream.oldest
+        at_worker = max(self._worker_oldest, self.head - RING_BYTES)
+        return min(self.stream.oldest, at_worker)
+
+    @property
+    def is_fetching(self) -> bool:
+        """Whether bytes from before the replica's oldest are on their way."""
+        return bool(self._fetching)
+
     def is_link(self, connection: Connection) -> bool:
         """Tell whether *connection* is the link."""
         return connection is self._link
 
-    def greet(self, connection: Connection, hello: Hello) -> None:
-        """Take *connection* as the link, and ask for what is missing here."""
+    def greet(
+        self, connection: Connection, hello: Hello, needed: int | None = None
+    ) -> None:
+        """
+        Take *connection* as the link, and ask for what is missing here.
+
+        Args:
+            connection: The link.
+            hello: What the worker has.
+            needed: The smallest offset from which a viewer goes on, if any does.
+        """
         if self._link is not None and self._link is not connection:
             self._link.close(Close.REPLACED, "a newer link took over")
         self._link = connection
-        is_same = hello.epoch == self.epoch
-        if not (is_same and hello.oldest <= self.stream.head <= hello.offset):
-            self.stream = ByteStream(hello.cols, hello.rows, start=hello.oldest)
-            self.chunks = Chunks(self.stream)
+        if not self._goes_on(hello, needed):
+            tail = hello.offset - TAIL_BYTES
+            start = max(hello.oldest, tail if needed is None else min(needed, tail))
+            self._begin(start, hello.cols, hello.rows)
+        self._worker_oldest = hello.oldest
+        self._fetching.clear()
         self.epoch, self.screen = hello.epoch, hello.screen
         self.inputs = dict(hello.inputs)
         self.is_frozen = hello.state == "frozen"
@@ -110,9 +144,44 @@ class Uplink:
             )
         connection.send_message(Since(offset=self.stream.head))
 
+    def _goes_on(self, hello: Hello, needed: int | None) -> bool:
+        """Tell whether the replica goes on from its head, and holds what is needed."""
+        stream = self.stream
+        is_held = needed is None or stream.oldest <= needed
+        is_next = hello.oldest <= stream.head <= hello.offset
+        return hello.epoch == self.epoch and is_next and is_held
+
+    def _begin(self, start: int, cols: int, rows: int) -> None:
+        self.stream = ByteStream(cols, rows, start=start)
+        self.chunks = Chunks(self.stream)
+        self._credited = start
+
+    def fetch(self, offset: int) -> None:
+        """
+        Ask for the bytes after *offset*, unless they are here or on their way.
+
+        The replica begins anew with them; at least twice what it holds is fetched, so
+        that it does so a few times at most.
+        """
+        stream = self.stream
+        if self._link is None or offset >= min([stream.oldest, *self._fetching]):
+            return
+        start = max(self.oldest, min(offset, 2 * stream.oldest - stream.head))
+        self._fetching.append(start)
+        self._link.send_message(Since(offset=start))
+
+    def begin_again(self, offset: int) -> None:
+        """Hold nothing: what comes from here on follows *offset*."""
+        if self._fetching:
+            del self._fetching[0]
+        self._announced_head = self.head
+        size = self.stream.size
+        self._begin(offset, size.cols, size.rows)
+
     def lose(self) -> None:
         """Go on without the link."""
         self._link = None
+        self._fetching.clear()
         self._keyframe, self._is_keyframe_asked = None, False
 
     # Down
@@ -130,7 +199,10 @@ class Uplink:
             self._collect(data)
             return
         self.stream.append(data)
-        if self.stream.head - self._credited >= CHUNK_BYTES:
+
+    def grant(self) -> None:
+        """Let the worker send on: what it has sent is taken."""
+        if self._link is not None and self.stream.head - self._credited >= GRANT_BYTES:
             self._credited = self.stream.head
             self._link.send_message(Ack(offset=self._credited))
 
@@ -140,6 +212,8 @@ class Uplink:
             assert self._link is not None
             self._link.close(Close.TOO_BIG, "the keyframe is too big")
             return
+        # It may be ahead of the bytes: those who are painted wait for what follows it.
+        self._announced_head = max(self._announced_head, snapshot.offset)
         self._keyframe = (snapshot, bytearray())
         self._collect(b"")
 

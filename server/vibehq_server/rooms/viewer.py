@@ -6,9 +6,10 @@ that keeps up is sent every byte; one that falls behind a bound while live is ca
 up with a keyframe and told the gap.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from vibehq_nb.core.credit import WINDOW_BYTES, Pace
 from vibehq_nb.core.ids import Position
 from vibehq_nb.core.log import Resume
 from vibehq_nb.core.messages import Resized
@@ -20,9 +21,6 @@ CHUNK_BYTES = 64 * 1024
 HIGH_WATER_BYTES = 256 * 1024
 """With more than this queued, a viewer waits for its outbox to drain."""
 
-WINDOW_BYTES = 512 * 1024
-"""Unparsed bytes a viewer that acknowledges may be behind."""
-
 
 @dataclass(eq=False, slots=True)
 class Viewer:
@@ -33,11 +31,14 @@ class Viewer:
         phase: ``waiting`` for the worker, ``joining`` until a keyframe comes, ``live``.
         cursor: Offset of the next byte to send.
         owed_until: Up to here every byte is owed, however slow the viewer is.
-        acked: Bytes the viewer has parsed, None until it first says so.
+        pace: What it has parsed, as far as it says so.
+        is_awaited: Whether the terminal waits for it: then it is owed every byte.
         position: What the viewer held when it came.
         resume: How it is being joined.
         reason: Why, for ``snapshot`` and ``reset``.
         input_offset: Keystrokes of its session that were passed on.
+        held_keys: Typed on a raw connection while the worker was away.
+        held_at: When the first of them was.
         recounted_at: The last input frame when they were last counted anew.
     """
 
@@ -46,21 +47,28 @@ class Viewer:
     phase: Literal["waiting", "joining", "live"] = "waiting"
     cursor: int = 0
     owed_until: int = 0
-    acked: int | None = None
+    pace: Pace = field(default_factory=Pace)
+    is_awaited: bool = False
     position: Position | None = None
     resume: Resume = "fresh"
     reason: str = ""
     input_offset: int = 0
     recounted_at: int = 0
+    held_keys: bytes = b""
+    held_at: float = 0.0
     size: tuple[int, int] = (0, 0)
     told_exit: bool = False
+
+    def begin(self, resume: Resume, reason: str) -> None:
+        """Note how it is joined, and from where."""
+        self.resume, self.reason = resume, reason
+        position = self.position if resume in {"resumed", "snapshot"} else None
+        self.cursor = 0 if position is None else position.offset
 
     @property
     def is_blocked(self) -> bool:
         """Whether nothing more may be sent before the viewer has caught up."""
-        if self.is_clogged:
-            return True
-        return self.acked is not None and self.cursor - self.acked > WINDOW_BYTES
+        return self.is_clogged or self.pace.is_behind(self.cursor)
 
     @property
     def is_clogged(self) -> bool:
@@ -71,6 +79,8 @@ class Viewer:
         """Whether what it should be sent next is no longer kept, or far too much."""
         if self.cursor < stream.oldest:
             return True
+        if self.is_awaited:
+            return False
         behind = stream.head - max(self.cursor, self.owed_until)
         return self.is_blocked and behind > WINDOW_BYTES
 

@@ -47,11 +47,21 @@ class Writing:
         self._attribution = Attribution()
         self._users: dict[str, str] = {}  # by session; full: the longest silent goes
         self._ending: asyncio.TimerHandle | None = None
+        self.typist: Viewer | None = None
+        """The viewer whose keys, or whose wish for the lease, came last."""
 
     @property
     def writer(self) -> str | None:
         """Who holds the lease, or None when it is free."""
         return self._lease.writer(self._clock())
+
+    @property
+    def driver(self) -> Viewer | None:
+        """The viewer its lease holder typed in last, None while the lease is free."""
+        typist, writer = self.typist, self.writer
+        if typist is None or writer is None or not typist.connection.is_open:
+            return None
+        return typist if typist.connection.identity.user == writer else None
 
     def as_message(self) -> Writer:
         """Return what viewers are told of the lease."""
@@ -91,6 +101,7 @@ class Writing:
         viewer.input_offset += len(data)
         self._remember(viewer.session, user)
         self._lease.type(user, self._clock())
+        self.typist = viewer
         if before != user:
             self._changed(user, None, "typed")
 

@@ -1,6 +1,7 @@
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
+from vibehq_nb.core.credit import Pace
 from vibehq_nb.core.messages import Message
 from vibehq_nb.core.stream import ByteStream
 from vibehq_server.rooms.viewer import WINDOW_BYTES, Chunks, Viewer
@@ -18,6 +19,12 @@ class Wire:
 
     def send_message(self, message: Message) -> None:
         self.sent.append(message)
+
+
+def parsed(offset: int) -> Pace:
+    pace = Pace()
+    pace.acknowledge(offset)
+    return pace
 
 
 def payload(frame: bytes) -> bytes:
@@ -69,7 +76,9 @@ def test_a_viewer_ahead_of_the_ring_waits_for_it():
 def test_what_is_owed_after_a_resume_is_never_skipped_however_slow_the_viewer():
     stream = ByteStream(80, 24)
     stream.append(b"x" * (WINDOW_BYTES * 3))
-    viewer = Viewer(Wire(), "s", owed_until=stream.head, acked=0, cursor=WINDOW_BYTES)
+    viewer = Viewer(
+        Wire(), "s", owed_until=stream.head, pace=parsed(0), cursor=WINDOW_BYTES
+    )
 
     viewer.cursor += 1
     assert viewer.is_blocked

@@ -87,6 +87,7 @@ UPSTREAM: dict[str, tuple[type[Message], ...]] = {
 FROM_WORKER: dict[str, tuple[type[Message], ...]] = {
     "terminal": (
         Hello,
+        Since,
         TerminalSnapshot,
         Resized,
         Exited,

@@ -23,7 +23,11 @@ class Hello(Message):
 
 
 class Since(Message):
-    """Send what follows this offset."""
+    """
+    Send what follows this offset (down), or: that is what comes from here on (up).
+
+    The room's first is the answer to a hello; a later one fetches what is older.
+    """
 
     offset: Count
     commands: Count = 0
