@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.house import OPERATOR, House, running
-from tests.integration.test_terminal_room import KEYFRAME, Worker, work
+from tests.integration.scripted_worker import KEYFRAME, Worker, work
 from tests.integration.worker_rooms import until
 from vibehq_nb.core.asciicast import CastEvent, decode_cast
 from vibehq_nb.core.errors import DeniedError

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.integration.house import Peer, running
-from tests.integration.test_terminal_room import KEYFRAME, PARTIES, Worker, work
+from tests.integration.scripted_worker import KEYFRAME, Worker, work
+from tests.integration.test_terminal_room import PARTIES
 from tests.integration.worker_rooms import until
 from vibehq_nb.core.credit import CREDIT_BYTES, WINDOW_BYTES
 from vibehq_server.rooms import keystrokes
