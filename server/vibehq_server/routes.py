@@ -5,7 +5,16 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from vibehq_server.api import grants, hil, ops, recordings, rooms, session, terminals
+from vibehq_server.api import (
+    grants,
+    hil,
+    ops,
+    recordings,
+    rooms,
+    session,
+    terminal_commands,
+    terminals,
+)
 from vibehq_server.context import BUILT_IN_PREFIX, ServerContext
 from vibehq_server.handlers import (
     HealthHandler,
@@ -49,6 +58,10 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
             terminals.TerminalActionHandler,
         ),
         (f"/api/terminals/{_ONE}/log", terminals.TerminalLogHandler),
+        (
+            f"/api/terminals/{_ONE}/commands",
+            terminal_commands.TerminalCommandsHandler,
+        ),
         (f"/api/terminals/{_ONE}/recordings", recordings.TerminalRecordingsHandler),
         (f"/api/terminals/{_ONE}/recordings/stop", recordings.StopRecordingHandler),
         ("/api/recordings", recordings.RecordingsHandler),

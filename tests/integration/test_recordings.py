@@ -395,7 +395,7 @@ async def test_a_disk_that_is_full_is_a_gap_once_it_takes_again(store, monkeypat
         await worker.output(b"lost ")
         await until(lambda: store._pens[name].is_failing)
         await worker.output(b"x" * (RING_BYTES + 100_000))
-        await until(lambda: room._uplink.stream.oldest > 10)
+        await until(lambda: room.uplink.stream.oldest > 10)
         monkeypatch.setattr(files.os, "write", write)
         room.tick()
         await worker.answer_keyframe()
@@ -454,7 +454,7 @@ async def test_a_disk_that_is_too_slow_holds_nothing_up_and_is_a_gap(
         recording = await recorded(store, name, 5)
         monkeypatch.setattr(files.os, "write", stall)
         sending = asyncio.create_task(worker.output(b"y" * (RING_BYTES * 3 // 2)))
-        await until(lambda: room._uplink.stream.head == 5 + RING_BYTES * 3 // 2)
+        await until(lambda: room.uplink.stream.head == 5 + RING_BYTES * 3 // 2)
         await sending
         pen = store._pens[name]
         assert pen.pending < writer.QUEUE_BYTES + 2 * 64 * 1024

@@ -59,7 +59,7 @@ async def test_the_one_who_types_gets_every_byte_and_the_worker_waits_for_it():
         held = await told_credit(worker)
         seen = await holder.read_bytes(WINDOW_BYTES)
         await holder.send({"type": "ack", "offset": len(seen)})
-        await until(lambda: room_of(house)._uplink._credited == len(printed))
+        await until(lambda: room_of(house).uplink._credited == len(printed))
         seen += await holder.read_bytes(len(printed) - len(seen))
 
         assert held <= WINDOW_BYTES + GRANT_BYTES
@@ -77,7 +77,7 @@ async def test_a_holder_that_stands_still_for_a_second_counts_as_any_other():
         printed = await flood(house, worker)
         assert await told_credit(worker) < len(printed)
         now[0] = 1.0
-        await until(lambda: room_of(house)._uplink._credited == len(printed))
+        await until(lambda: room_of(house).uplink._credited == len(printed))
         await flood(house, worker)
         await worker.answer_keyframe()
         gap = await holder.until("gap")
@@ -100,7 +100,7 @@ async def test_no_acknowledgement_leaves_the_worker_waiting(offset):
 
         def is_granted() -> bool:
             now[0] += 0.01
-            return room_of(house)._uplink._credited == len(printed)
+            return room_of(house).uplink._credited == len(printed)
 
         await until(is_granted)
 
@@ -122,7 +122,7 @@ async def test_a_terminal_stops_waiting_for_one_who_types_no_more(how):
             other = await house.connect("terminal/vm", user)
             await other.send({"type": "writer", "action": "take"})
 
-        await until(lambda: room_of(house)._uplink._credited == len(printed))
+        await until(lambda: room_of(house).uplink._credited == len(printed))
 
 
 async def test_nobody_waits_for_those_who_only_watch():
@@ -242,7 +242,7 @@ async def test_a_viewer_that_fell_behind_from_the_first_byte_on_is_told_so():
         await worker.output(b"z" * 100)
         await until(lambda: room.position.offset == 100)
         del room.viewers.pump
-        room._uplink.stream.oldest = 50
+        room.uplink.stream.oldest = 50
         room.viewers.pump_all()
         await worker.answer_keyframe()
 

@@ -40,7 +40,7 @@ async def test_a_resume_gets_exactly_the_bytes_after_its_position():
         await worker.output(bytes(range(256)) * 20_000)
         room = await house.hub.room("terminal", "vm")
         async with asyncio.timeout(10):
-            while room._uplink.stream.head < len(worker.data):
+            while room.uplink.stream.head < len(worker.data):
                 await asyncio.sleep(0.01)
 
         viewer = await house.connect("terminal/vm", epoch="e1", offset=1000)

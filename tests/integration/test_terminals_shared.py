@@ -129,7 +129,7 @@ async def test_t11_a_viewer_sees_all_and_changes_nothing(server):
 
 async def test_t12_the_log_tells_who_typed_how_much_and_never_what(server):
     async with together(server, ana=OPERATOR, bob=OPERATOR) as (ana, bob):
-        await ana.term.send("echo s3cret-of-ana\r")
+        await ana.term.send("read -rs x\rs3cret-of-ana\r")
         await ana.term.give_control("bob")
         await bob.term.send("echo x\r")
 
@@ -140,7 +140,10 @@ async def test_t12_the_log_tells_who_typed_how_much_and_never_what(server):
         await eventually(both_wrote)
         log = await bob.term.log()
         typed = {e["user"]: e["bytes"] for e in log if e["type"] == "wrote"}
-        assert typed == {"ana": len("echo s3cret-of-ana\r"), "bob": len("echo x\r")}
+        assert typed == {
+            "ana": len("read -rs x\rs3cret-of-ana\r"),
+            "bob": len("echo x\r"),
+        }
         assert "s3cret" not in str(log)
         changes = [e for e in log if e["type"] == "writer-changed"]
         assert [(e["user"], e["how"]) for e in changes] == [

@@ -163,7 +163,7 @@ async def test_bytes_that_are_no_longer_kept_are_told_as_a_gap_and_a_keyframe() 
 def _held(house: House) -> int:
     room = house.hub.find("terminal", "vm")
     assert isinstance(room, TerminalRoom)
-    return room._uplink.stream.head
+    return room.uplink.stream.head
 
 
 async def test_a_viewer_that_stops_reading_is_told_the_gap_and_caught_up() -> None:

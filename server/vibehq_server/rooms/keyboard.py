@@ -53,8 +53,8 @@ class Keyboard:
         """Who holds the lease, or None when it is free."""
         return self.writing.writer
 
-    async def recall(self) -> None:
-        """Know again what was set before a restart, and who had typed."""
+    async def recall(self) -> dict[str, Any]:
+        """Know again what was set before a restart, and who had typed; return all."""
         try:
             async with asyncio.timeout(RECALL_SECONDS):
                 self._recalled = await self._notes.recall()
@@ -63,6 +63,7 @@ class Keyboard:
         if sizing := self._recalled.get("sizing"):
             policy = SizePolicy(sizing["policy"], sizing["cols"], sizing["rows"])
             self.sizes.recall(policy)
+        return self._recalled
 
     def stop(self) -> None:
         """Pass nothing on any more; tell what was typed so far."""

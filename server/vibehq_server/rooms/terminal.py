@@ -14,24 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vibehq_nb.core.ids import Position, RoomKey, decode_position, worker_of
 from vibehq_nb.core.log import Resume, answer
 from vibehq_nb.core.messages import (
-    PROTOCOL,
     Ack,
     AskSizePolicy,
-    Close,
-    ContainerConnected,
     ContainerDisconnected,
     Exited,
-    Frozen,
-    Hello,
-    InputAck,
     Message,
     Resize,
-    Resized,
-    Since,
     TakeWriter,
-    TerminalSnapshot,
     Tick,
-    Title,
 )
 from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import Role
@@ -39,6 +29,7 @@ from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.notices import note_resume
 from vibehq_server.replicated import ReplicatedRoom
 from vibehq_server.rooms.audience import Audience
+from vibehq_server.rooms.commands import Commands
 from vibehq_server.rooms.keyboard import Keyboard
 from vibehq_server.rooms.keystrokes import Keystrokes
 from vibehq_server.rooms.notes import Notes
@@ -46,6 +37,7 @@ from vibehq_server.rooms.recorder import Recorder
 from vibehq_server.rooms.throttle import Throttle
 from vibehq_server.rooms.uplink import Uplink
 from vibehq_server.rooms.viewer import Viewer
+from vibehq_server.rooms.worker_side import WorkerSide
 
 if TYPE_CHECKING:
     from vibehq_server.hub import Hub
@@ -66,25 +58,29 @@ class TerminalRoom(ReplicatedRoom):
         """Create the room; it waits for its worker."""
         super().__init__(key, hub)
         self.worker = worker_of(key.name)
-        self._uplink = Uplink(lambda *painted: self.viewers.paint_joining(*painted))
-        self.viewers = Audience(key, self._uplink)
+        self.uplink = Uplink(lambda *painted: self.viewers.paint_joining(*painted))
+        self.viewers = Audience(key, self.uplink)
         self.notes = Notes(hub, key.name, lambda: self.position)
-        self.keyboard = Keyboard(self, self._uplink, self.notes)
-        self._keystrokes = Keystrokes(
-            self, self._uplink, self.keyboard.writing, hub.monotonic
+        self.keyboard = Keyboard(self, self.uplink, self.notes)
+        self.keystrokes = Keystrokes(
+            self, self.uplink, self.keyboard.writing, hub.monotonic
         )
         self.throttle = Throttle(
-            self._uplink, lambda: self.keyboard.writing.driver, hub.monotonic
+            self.uplink, lambda: self.keyboard.writing.driver, hub.monotonic
         )
+        self.commands = Commands(
+            self.uplink, self.keyboard.writing, self.notes, hub.clock
+        )
+        self._worker_side = WorkerSide(self)
         self.linked = asyncio.Event()
         """Set while the worker's link is up."""
         self.recorder = Recorder(
-            key, hub, self._uplink, self.broadcast_message, self.notes.add
+            key, hub, self.uplink, self.broadcast_message, self.notes.add
         )
 
     async def on_start(self, props: Mapping[str, Any]) -> None:
         """Know again what was set before a restart, and who had typed."""
-        await self.keyboard.recall()
+        self.commands.recall(await self.keyboard.recall())
 
     async def on_stop(self) -> None:
         """Store what is not stored yet."""
@@ -94,42 +90,42 @@ class TerminalRoom(ReplicatedRoom):
     @property
     def is_online(self) -> bool:
         """Whether the worker's link is up and has said hello."""
-        return self._uplink.is_online
+        return self.uplink.is_online
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody is here and no worker ever spoke of this terminal."""
-        return not self.connections and not self._uplink.epoch
+        return not self.connections and not self.uplink.epoch
 
     @property
     def run_state(self) -> str:
         """One of waiting, running, frozen and exited."""
-        if self._uplink.exited is not None:
+        if self.uplink.exited is not None:
             return "exited"
-        if self.is_online and self._uplink.is_frozen:
+        if self.is_online and self.uplink.is_frozen:
             return "frozen"
         return "running" if self.is_online else "waiting"
 
     @property
     def exited(self) -> Exited | None:
         """How the shell ended, or None."""
-        return self._uplink.exited
+        return self.uplink.exited
 
     @property
     def position(self) -> Position:
         """Where the terminal is: the bytes it has printed."""
-        return Position(self._uplink.epoch, self._uplink.head)
+        return Position(self.uplink.epoch, self.uplink.head)
 
     @property
     def oldest(self) -> int:
         """The smallest offset whose successors are all kept, here or at the worker."""
-        return self._uplink.oldest
+        return self.uplink.oldest
 
     def report(self) -> None:
         """Tell the directory how the terminal is now."""
-        if not self._uplink.epoch:
+        if not self.uplink.epoch:
             return  # nobody knows yet whether there is such a terminal
-        size = self._uplink.stream.size
+        size = self.uplink.stream.size
         self.hub.directory.update_terminal(
             self.name,
             self.worker,
@@ -155,14 +151,14 @@ class TerminalRoom(ReplicatedRoom):
         self.viewers.add(viewer)
         self.report()
         if self.is_online:
-            self._admit_viewer(viewer)
+            self.admit(viewer)
         else:
             note_resume(self.hub, self.key, connection, "waiting", "worker-away")
             self.tell(viewer, "waiting", "worker-away")
 
     def tell(self, viewer: Viewer, resume: Resume, reason: str) -> None:
         """Tell *viewer* what is true of the terminal now, and how it is joined."""
-        uplink = self._uplink
+        uplink = self.uplink
         size = uplink.stream.size
         told = self.connected(
             viewer.connection,
@@ -183,8 +179,9 @@ class TerminalRoom(ReplicatedRoom):
         viewer.connection.send_message(told)
         self.recorder.tell(viewer.connection)
 
-    def _admit_viewer(self, viewer: Viewer) -> None:
-        uplink = self._uplink
+    def admit(self, viewer: Viewer) -> None:
+        """Join *viewer* to a terminal that is online: by a resume, or a keyframe."""
+        uplink = self.uplink
         resume, reason = answer(
             viewer.position, uplink.epoch, uplink.oldest, uplink.head
         )
@@ -192,6 +189,8 @@ class TerminalRoom(ReplicatedRoom):
         note_resume(self.hub, self.key, viewer.connection, resume, reason)
         viewer.begin(resume, reason)
         self.tell(viewer, resume, reason)
+        for name in uplink.names.values():
+            viewer.connection.send_message(name)
         if resume == "resumed":
             viewer.owed_until = uplink.head
             viewer.phase = "live"
@@ -205,8 +204,8 @@ class TerminalRoom(ReplicatedRoom):
         self, connection: Connection, code: int, reason: str, was_clean: bool
     ) -> None:
         """Forget a viewer, or note that the worker is away."""
-        if self._uplink.is_link(connection):
-            self._uplink.lose()
+        if self.uplink.is_link(connection):
+            self.uplink.lose()
             self.linked.clear()
             gone = ContainerDisconnected(worker=self.worker, reason="connection lost")
             self.broadcast_message(gone)
@@ -231,12 +230,12 @@ class TerminalRoom(ReplicatedRoom):
     async def on_bytes(self, connection: Connection, data: bytes) -> None:
         """Take terminal bytes from the worker, keystrokes from anybody else."""
         if connection.identity.has(Role.WORKER):
-            self._uplink.take_bytes(connection, data)
+            self.uplink.take_bytes(connection, data)
             self.viewers.pump_all()
             self.throttle.update()
             self.recorder.pull()
         else:
-            self._keystrokes.take(self.viewers[connection], data)
+            self.keystrokes.take(self.viewers[connection], data)
 
     async def on_message(self, connection: Connection, message: str | bytes) -> None:
         """Take text of a raw connection as keystrokes."""
@@ -247,10 +246,7 @@ class TerminalRoom(ReplicatedRoom):
     async def receive(self, connection: Connection, message: Message) -> int | None:
         """Act on one message of the worker or of a viewer."""
         if connection.identity.has(Role.WORKER):
-            if isinstance(message, Hello):
-                self._greet(connection, message)
-            elif self._uplink.is_link(connection):
-                self._from_worker(message)
+            self._worker_side.receive(connection, message)
             return None
         viewer = self.viewers[connection]
         match message:
@@ -261,32 +257,6 @@ class TerminalRoom(ReplicatedRoom):
             case Resize() | TakeWriter() | AskSizePolicy():
                 self.keyboard.receive(viewer, message)
         return None
-
-    def _greet(self, connection: Connection, hello: Hello) -> None:
-        if hello.protocol != PROTOCOL:
-            connection.close(Close.PROTOCOL, "upgrade vibehq-nb on this worker")
-            return
-        before, counted = self._uplink.epoch, self.keyboard.counted(hello)
-        for viewer in self.viewers:
-            if viewer.phase == "live":
-                viewer.position = Position(before, viewer.cursor)
-        self._uplink.greet(connection, hello, self.viewers.needed(hello))
-        self.keyboard.recount(hello, counted)
-        self.linked.set()
-        self.recorder.greet()
-        self.report()
-        for viewer in self.viewers:
-            self._rejoin(viewer, is_same_epoch=before == hello.epoch)
-            self._keystrokes.release(viewer)
-
-    def _rejoin(self, viewer: Viewer, *, is_same_epoch: bool) -> None:
-        if viewer.phase == "waiting" or not is_same_epoch:
-            viewer.told_exit = False
-            self._admit_viewer(viewer)
-            return
-        viewer.connection.send_message(ContainerConnected(worker=self.worker))
-        self._keystrokes.recount(viewer)
-        self.viewers.serve(viewer)
 
     def refuse(
         self,
@@ -299,36 +269,3 @@ class TerminalRoom(ReplicatedRoom):
         if connection.is_raw:
             connection.send(BELL)
         super().refuse(connection, code, reason, message_id)
-
-    def _from_worker(self, message: Message) -> None:
-        match message:
-            case TerminalSnapshot():
-                self._uplink.begin_keyframe(message)
-            case Since(offset=offset):
-                self._uplink.begin_again(offset)
-            case InputAck(session=str(session)):
-                before = self._uplink.note_input(session, message.offset)
-                self.keyboard.writing.count(session, before, message.offset)
-                for viewer in self.viewers:
-                    if viewer.session == session:
-                        self._keystrokes.answer(viewer, message)
-            case Title():
-                self.broadcast_message(message)
-                self.recorder.title(message.text)
-            case Resized() | Exited() | Frozen():
-                self._change(message)
-
-    def _change(self, message: Resized | Exited | Frozen) -> None:
-        match message:
-            case Resized(cols=cols, rows=rows):
-                if self._uplink.stream.resize(cols, rows):
-                    self.notes.sized(cols, rows)
-            case Exited():
-                self._uplink.exited = message
-            case Frozen(is_frozen=is_frozen):
-                self._uplink.is_frozen = is_frozen
-                for viewer in self.viewers:
-                    self._keystrokes.recount(viewer)
-        self.viewers.pump_all()
-        self.recorder.pull()
-        self.report()

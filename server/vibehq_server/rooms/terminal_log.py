@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.messages import (
+    CommandBegan,
+    CommandDone,
     Message,
     NotesLost,
     RecordingEnded,
@@ -22,6 +24,7 @@ from vibehq_nb.core.messages import (
     Wrote,
 )
 from vibehq_server.replicated import ReplicatedRoom
+from vibehq_server.rooms.command_board import CommandBoard
 
 if TYPE_CHECKING:
     from vibehq_server.hub import Hub
@@ -44,6 +47,8 @@ class TerminalLogRoom(ReplicatedRoom):
         WriterChanged,
         Sized,
         SizePolicyChanged,
+        CommandBegan,
+        CommandDone,
         NotesLost,
         RecordingStarted,
         RecordingSegment,
@@ -59,6 +64,7 @@ class TerminalLogRoom(ReplicatedRoom):
         """Take over a saved state."""
         self._sizing: dict[str, Any] | None = state.get("sizing")
         self._epoch: str = state.get("epoch", "")
+        self.board = CommandBoard(state.get("commands"))
         self._typed = OrderedDict(
             (session, (user, total)) for session, user, total in state.get("typed", ())
         )
@@ -68,6 +74,7 @@ class TerminalLogRoom(ReplicatedRoom):
         return {
             "sizing": self._sizing,
             "epoch": self._epoch,
+            "commands": self.board.as_state(),
             "typed": [[s, user, total] for s, (user, total) in self._typed.items()],
         }
 
@@ -83,10 +90,20 @@ class TerminalLogRoom(ReplicatedRoom):
                 self._typed[session] = (message.user, message.total)
                 if len(self._typed) > SESSIONS_KEPT:
                     self._typed.popitem(last=False)
+            case CommandBegan() | CommandDone():
+                self.board.apply(message)
             case SizePolicyChanged(policy=policy, cols=cols, rows=rows):
                 self._sizing = {"policy": policy, "cols": cols, "rows": rows}
 
     def note_all(self, messages: Iterable[Message]) -> None:
-        """Append *messages*; :meth:`run` returns once they are stored."""
+        """
+        Append *messages*; :meth:`run` returns once they are stored.
+
+        What is recorded of a command already is not recorded again.
+        """
         for message in messages:
-            self.append(message)
+            match message:
+                case CommandBegan() | CommandDone() if self.board.holds(message):
+                    pass
+                case _:
+                    self.append(message)

@@ -17,6 +17,7 @@ from vibehq_nb.core.messages import (
     Hello,
     InputFrom,
     Keyframe,
+    Message,
     Resize,
     Since,
     TerminalSnapshot,
@@ -60,6 +61,7 @@ class Uplink:
         exited: How the shell ended, or None.
         inputs: Keystrokes taken, by input session.
         is_frozen: Whether its processes are stopped.
+        names: The title and the folder, as they were told last.
         record_keyframe: Given every keyframe too, where a recorder wants them.
     """
 
@@ -72,6 +74,7 @@ class Uplink:
         self.exited: Exited | None = None
         self.inputs: dict[str, int] = {}
         self.is_frozen = False
+        self.names: dict[type[Message], Message] = {}
         self.last_number = 0
         self.record_keyframe: Callable[[TerminalSnapshot, bytes], None] | None = None
         self._on_keyframe = on_keyframe
@@ -111,7 +114,11 @@ class Uplink:
         return connection is self._link
 
     def greet(
-        self, connection: Connection, hello: Hello, needed: int | None = None
+        self,
+        connection: Connection,
+        hello: Hello,
+        needed: int | None = None,
+        commands: int = 0,
     ) -> None:
         """
         Take *connection* as the link, and ask for what is missing here.
@@ -120,6 +127,7 @@ class Uplink:
             connection: The link.
             hello: What the worker has.
             needed: The smallest offset from which a viewer goes on, if any does.
+            commands: Up to which offset it is recorded what ran.
         """
         if self._link is not None and self._link is not connection:
             self._link.close(Close.REPLACED, "a newer link took over")
@@ -130,6 +138,8 @@ class Uplink:
             self._begin(start, hello.cols, hello.rows)
         self._worker_oldest = hello.oldest
         self._fetching.clear()
+        if hello.epoch != self.epoch:
+            self.names.clear()
         self.epoch, self.screen = hello.epoch, hello.screen
         self.inputs = dict(hello.inputs)
         self.is_frozen = hello.state == "frozen"
@@ -142,7 +152,7 @@ class Uplink:
             self.exited = Exited(
                 offset=hello.offset, code=hello.code, signal=hello.signal
             )
-        connection.send_message(Since(offset=self.stream.head))
+        connection.send_message(Since(offset=self.stream.head, commands=commands))
 
     def _goes_on(self, hello: Hello, needed: int | None) -> bool:
         """Tell whether the replica goes on from its head, and holds what is needed."""

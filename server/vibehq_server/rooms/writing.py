@@ -133,6 +133,10 @@ class Writing:
         if len(self._users) > SESSIONS_KEPT:
             del self._users[next(iter(self._users))]
 
+    def user_of(self, session: str) -> str | None:
+        """Return whose keys *session* is, if that is remembered."""
+        return self._users.get(session)
+
     def recall(self, typed: list[Any]) -> dict[str, int]:
         """Take over who had typed before a restart; return the counts by session."""
         for session, user, _total in typed:
