@@ -10,7 +10,7 @@ The work runs on the client's own loop, so a busy kernel loop delays no socket.
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vibehq_nb.client import async_hq, loop
 from vibehq_nb.client.async_hq import AsyncHQ, Me
@@ -19,8 +19,12 @@ from vibehq_nb.client.decisions import AsyncTask, Decision, Kind
 from vibehq_nb.client.errors import DecisionError
 from vibehq_nb.client.scans import Scan
 from vibehq_nb.client.static import StaticScreen
+from vibehq_nb.client.tables import commands_frame
 from vibehq_nb.client.tasks import show_decision, show_request
 from vibehq_nb.client.terminals import AsyncTerminal
+
+if TYPE_CHECKING:
+    import pandas
 
 T = TypeVar("T")
 
@@ -85,10 +89,14 @@ class Terminal:
         self._terminal = terminal
 
     async def run(
-        self, command: str, timeout: float | None = None, check: bool = True
+        self, command: str, timeout: float | None = 60.0, check: bool = True
     ) -> CommandResult:
         """Run *command* in the shell for all to see, and return what came of it."""
-        return await _there(self._terminal.run_within(command, timeout, check))
+        return await _there(self._terminal.run(command, timeout, check))
+
+    async def commands(self, limit: int = 100) -> "pandas.DataFrame":
+        """Return the last *limit* commands that ran here, by anybody, as a table."""
+        return commands_frame(await _there(self._terminal.commands(limit)))
 
     async def send(self, text: str) -> None:
         """Type *text* as it is."""

@@ -1,6 +1,7 @@
 """Commands in a shared terminal: a real server, a real worker, real shells."""
 
 import asyncio
+import getpass
 import os
 import signal
 import threading
@@ -26,6 +27,8 @@ from vibehq_nb.core.errors import UsageError
 from vibehq_nb.testing import ThrowAwayServer
 
 pytestmark = pytest.mark.timeout(60)
+
+USER = getpass.getuser()
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,27 @@ def test_a_failure_raises_with_the_last_lines(term: Terminal) -> None:
     assert "\n  why\n" in str(caught.value)
 
 
+@pytest.mark.parametrize("line", ["echo )", "if"])
+def test_a_line_the_shell_cannot_read_fails_and_the_next_one_runs(
+    term: Terminal, line: str
+) -> None:
+    with pytest.raises(CommandFailedError, match="without telling its exit code"):
+        term.run(f"{line}; )")
+
+    assert term.run("echo fine").output == "fine"
+
+
+def test_more_than_a_viewer_can_follow_is_cut_and_its_end_is_known(
+    term: Terminal,
+) -> None:
+    result = term.run("seq 3000000; (exit 3)", check=False)
+
+    assert result.is_cut
+    assert result.exit_code == 3
+    assert len(result.output) <= 8 * 1024 * 1024
+    assert term.run("echo next").output == "next"
+
+
 def test_state_of_the_shell_stays_from_run_to_run(term: Terminal) -> None:
     term.run("cd /usr && answer=42")
 
@@ -142,7 +166,7 @@ def test_a_builtin_that_waits_is_busy_too(term: Terminal) -> None:
     term.send("echo ask''ing; read answer\r")
     eventually(lambda: "asking" in term.screen())
 
-    with pytest.raises(TerminalBusyError):
+    with pytest.raises(TerminalBusyError, match=rf'^"echo ask.* \({USER}, 00:\d\d\)'):
         term.run("echo never")
 
     term.send("\x03")
@@ -165,18 +189,33 @@ def test_a_shell_without_marks_is_asked_for_them(hq: HQ) -> None:
         result = term.run("echo 'it''s'\necho two; (exit 9)", check=False)
 
         assert (result.exit_code, result.output) == (9, "its\ntwo")
+        assert result.used_sentinel
+        assert repr(result).endswith(" exited 9, told by a sentinel>")
+        (row,) = term.commands().to_dict("records")
+        assert (row["command"], row["exit_code"]) == (result.command, 9)
     finally:
         term.close()
 
 
-def test_a_timeout_interrupts_the_command_and_leaves_the_shell_usable(
+def test_after_its_time_a_command_runs_on_and_the_message_says_so(
     term: Terminal,
 ) -> None:
-    with pytest.raises(CommandTimeoutError, match=r"ran longer than 0\.5 s"):
-        term.run("sleep 50", timeout=0.5)
+    with pytest.raises(
+        CommandTimeoutError, match=r"not done on .* after 0\.5 s"
+    ) as told:
+        term.run("sleep 50; echo slept", timeout=0.5)
 
+    assert "It runs on: term.commands() tells" in str(told.value)
+    wait_for_job(term, "sleep")
+    newest = term.commands().iloc[-1]
+    assert (newest["command"], newest["state"]) == ("sleep 50; echo slept", "running")
+    with pytest.raises(TerminalBusyError, match=rf"^sleep .*\({USER}, 00:\d\d\)"):
+        term.run("echo never")
+
+    term.signal("INT")
     wait_for_job(term, "bash")
     assert term.run("echo on").output == "on"
+    assert list(term.commands()["exit_code"])[-2:] == [130, 0]
 
 
 def test_interrupting_the_cell_interrupts_the_command(term: Terminal) -> None:

@@ -12,7 +12,7 @@ What can go wrong in a notebook, each with a text that says what to do next.
     │   └── UnacceptedError   the socket ended before the room accepted a message
     ├── TerminalError
     │   ├── CommandFailedError    exit code other than 0, or unknown
-    │   ├── CommandTimeoutError   (a TimeoutError) the command was interrupted
+    │   ├── CommandTimeoutError   (a TimeoutError) the command takes too long
     │   ├── TerminalBusyError     a program runs in the foreground
     │   ├── NotWriterError        somebody else is typing
     │   ├── FrozenError           the terminal is frozen
@@ -130,19 +130,20 @@ class CommandFailedError(TerminalError):
         shown = f" Last lines:{lines}\n" if lines else " It printed nothing. "
         super().__init__(
             f'"{shorten(result.command)}" {how} on {terminal} '
-            f"after {result.duration:.1f} s.{shown}Pass check=False to continue."
+            f"after {result.duration_s:.1f} s.{shown}Pass check=False to continue."
         )
         self.result = result
 
 
 class CommandTimeoutError(TerminalError, TimeoutError):
-    """A command took longer than its ``timeout`` and was sent ^C."""
+    """A command takes longer than its ``timeout``; it runs on."""
 
     def __init__(self, command: str, terminal: str, seconds: float) -> None:
-        """Say which command and how long it had."""
+        """Say which command, how long it had, and what can be done now."""
         super().__init__(
-            f'"{shorten(command)}" ran longer than {seconds:g} s on {terminal} and was '
-            "sent ^C. Pass a longer timeout=, or none."
+            f'"{shorten(command)}" is not done on {terminal} after {seconds:g} s. It '
+            'runs on: term.commands() tells how it ends, term.signal("INT") '
+            "interrupts it, a larger timeout= waits for longer."
         )
 
 
@@ -224,6 +225,15 @@ def shorten(text: str, limit: int = 80) -> str:
     if len(first) > limit:
         return first[: limit - 1] + "…"
     return first + " …" if rest else first
+
+
+def duration_text(seconds: object) -> str:
+    """Return *seconds* as ``mm:ss`` or ``h:mm:ss``; nothing if they are no number."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return ""
+    hours, rest = divmod(max(int(seconds), 0), 3600)
+    minutes = f"{rest // 60:02d}:{rest % 60:02d}"
+    return f"{hours}:{minutes}" if hours else minutes
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Findings as pandas tables: fixed columns and types, also when there are none."""
+"""Findings and commands as pandas tables: fixed columns and types, even when empty."""
 
 import hashlib
 import html
@@ -24,6 +24,19 @@ COLUMNS = (
     "runbook",
     "id",
 )
+COMMAND_COLUMNS: Mapping[str, str] = {
+    "started_at": "datetime64[ns, UTC]",
+    "user": "string",
+    "command": "string",
+    "exit_code": "Int64",
+    "duration_s": "Float64",
+    "cwd": "string",
+    "output_start": "Int64",
+    "output_end": "Int64",
+    "state": "string",
+}
+"""Column → type of a table of commands."""
+
 SHOWN = ("severity", "state", "title", "resource", "count")
 """What a notebook shows of it: what is the same at every run of the same facts."""
 
@@ -104,6 +117,29 @@ def plain_frame(
         [dict(row) for row in rows], columns=list(columns)
     )
     return table
+
+
+def commands_frame(commands: Iterable[Mapping[str, Any]]) -> "pandas.DataFrame":
+    """
+    Return *commands* as a table in their order.
+
+    Columns and types are always those of :data:`COMMAND_COLUMNS`: ``started_at`` is
+    UTC, numbers may be missing, the rest is text. ``state`` is ended, running, or
+    unknown where the shell or its worker is gone without a word on it.
+    """
+    pd = load_pandas()
+    rows = list(commands)
+    table = {
+        name: pd.Series([row.get(name) for row in rows], dtype=dtype)
+        for name, dtype in COMMAND_COLUMNS.items()
+        if name != "started_at"
+    }
+    times = pd.Series([row.get("started_at") for row in rows], dtype="object")
+    table["started_at"] = pd.to_datetime(times, utc=True, format="ISO8601").astype(
+        COMMAND_COLUMNS["started_at"]
+    )
+    frame: pandas.DataFrame = pd.DataFrame(table, columns=list(COMMAND_COLUMNS))
+    return frame
 
 
 def severity_html(frame: "pandas.DataFrame") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vibehq_nb.client import display, loop
 from vibehq_nb.client.commands import CommandResult
 from vibehq_nb.client.static import StaticScreen, screen_html
-from vibehq_nb.client.tables import plain_frame
+from vibehq_nb.client.tables import commands_frame, plain_frame
 from vibehq_nb.client.terminals import AsyncTerminal
 from vibehq_nb.core.errors import UsageError, VibeError
 
@@ -43,14 +43,15 @@ class Terminal:
         return f"<terminal {self.id} ({self.target})>"
 
     def run(
-        self, command: str, timeout: float | None = None, check: bool = True
+        self, command: str, timeout: float | None = 60.0, check: bool = True
     ) -> CommandResult:
         """
         Type *command* into the shell for all to see, and return what came of it.
 
         Args:
             command: One line or several.
-            timeout: Seconds, after which it is sent ^C.
+            timeout: Seconds to wait for its end; None to wait for good. It runs on
+                after that; interrupting the cell sends it ^C.
             check: Whether an exit code other than 0 is an error.
 
         Raises:
@@ -59,7 +60,17 @@ class Terminal:
             TerminalBusyError: If a program runs in the foreground.
             NotWriterError: If somebody else is typing.
         """
-        return loop.run(self._terminal.run_within(command, timeout, check))
+        return loop.run(self._terminal.run(command, timeout, check))
+
+    def commands(self, limit: int = 100) -> "pandas.DataFrame":
+        """
+        Return the last *limit* commands that ran here, by anybody, as a table.
+
+        The newest last, with the columns of
+        :data:`~vibehq_nb.client.tables.COMMAND_COLUMNS`. ``output_start`` and
+        ``output_end`` are places in the terminal's bytes.
+        """
+        return commands_frame(loop.run(self._terminal.commands(limit)))
 
     def send(self, text: str) -> None:
         r"""Type *text* as it is; ``"\r"`` is Enter, ``"\x03"`` is ^C."""

@@ -1,49 +1,15 @@
 """A shared terminal, as asynchronous code uses it; the one implementation of it."""
 
 import asyncio
-import secrets
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from vibehq_nb.client.commands import CommandResult
-from vibehq_nb.client.errors import (
-    CommandFailedError,
-    CommandTimeoutError,
-    TerminalBusyError,
-    TerminalEndedError,
-    TerminalError,
-)
-from vibehq_nb.client.history import recent_output
+from vibehq_nb.client.errors import TerminalError
 from vibehq_nb.client.http import HttpApi
-from vibehq_nb.client.replica import Output, TerminalEvent
+from vibehq_nb.client.runner import Runner
 from vibehq_nb.client.session import TerminalSession
-from vibehq_nb.client.shell import Capture, typed_form
 from vibehq_nb.client.static import StaticScreen
-from vibehq_nb.core.errors import VibeError
-from vibehq_nb.core.messages import Exited, Gap
-from vibehq_nb.core.vt import plain_text
-
-INTERRUPT = b"\x03"
-PROMPT_SECONDS = 3.0
-FIRST_MARK_SECONDS = 0.6
-LOOK_AGAIN_SECONDS = 1.0
-
-
-@dataclass
-class _Heard(Capture):
-    """A capture that listens to a session."""
-
-    is_shell_gone: bool = False
-
-    def hear(self, event: TerminalEvent) -> None:
-        match event:
-            case Output(content):
-                self.feed(content)
-            case Gap():
-                self.lose()
-            case Exited():
-                self.is_shell_gone = True
 
 
 class AsyncTerminal:
@@ -63,7 +29,7 @@ class AsyncTerminal:
         self.label = self.label or terminal
         self.api = api
         self._session: TerminalSession | None = None
-        self._running = asyncio.Lock()
+        self._runner = Runner(self.label, self.attach, self._inspect, self.commands)
 
     @property
     def path(self) -> str:
@@ -72,6 +38,9 @@ class AsyncTerminal:
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:
         return await asyncio.to_thread(self.api.request, method, path, body)
+
+    async def _inspect(self) -> dict[str, Any]:
+        return dict(await self._call("GET", self.path))
 
     async def attach(self) -> TerminalSession:
         """
@@ -96,127 +65,38 @@ class AsyncTerminal:
         if session is not None:
             await session.close()
 
-    async def run(self, command: str, check: bool = True) -> CommandResult:
+    async def run(
+        self, command: str, timeout: float | None = 60.0, check: bool = True
+    ) -> CommandResult:
         """
         Type *command* into the shell, wait for its end, and return what came of it.
 
         Everybody who watches sees it. One command at a time: calls wait their turn.
-        Cancelling it sends ^C.
+        Cancelling it sends ^C; after *timeout* seconds it runs on.
 
         Raises:
             CommandFailedError: If its exit code is not 0, unless *check* is False.
+            CommandTimeoutError: If it takes longer than *timeout*.
             TerminalBusyError: If the shell is not at its prompt.
             NotWriterError: If somebody else is typing.
             TerminalEndedError: If the shell ends.
         """
-        async with self._running:
-            await self._ensure_idle()
-            session = await self.attach()
-            word = None if await self._marks(session) else secrets.token_hex(8)
-            keys = typed_form(command, session.shell, word)
-            result = await self._follow(session, command, keys, _Heard(word))
-        if check and not result.ok:
-            raise CommandFailedError(result, self.label)
-        return result
+        return await self._runner.run(command, timeout, check)
 
-    async def run_within(
-        self, command: str, seconds: float | None, check: bool = True
-    ) -> CommandResult:
+    async def commands(self, limit: int = 100) -> list[dict[str, Any]]:
         """
-        Do as :meth:`run`, for at most *seconds*.
+        Return the last *limit* commands that ran here, the newest last.
 
-        Raises:
-            CommandTimeoutError: When the time is over; the command was sent ^C.
+        Each has ``number``, ``started_at``, ``user``, ``command``, ``exit_code``,
+        ``duration_s``, ``cwd``, ``output_start``, ``output_end``, ``epoch`` and
+        ``state``: ended, running or unknown.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                return await self.run(command, check)
-        except CommandTimeoutError:
-            raise
-        except TimeoutError:
-            raise CommandTimeoutError(command, self.label, seconds or 0.0) from None
+        found = await self._call("GET", f"{self.path}/commands?limit={limit}")
+        return list(found["commands"])
 
     async def foreground(self) -> dict[str, Any]:
         """Return what runs in the foreground: name, pid, since (seconds), is_shell."""
-        found = await self._call("GET", self.path)
-        if found.get("state") == "exited" or found.get("exited"):
-            raise TerminalEndedError(f"The shell in {self.label} has ended.")
-        return dict(found.get("foreground") or {})
-
-    async def _is_idle(self) -> bool:
-        return bool((await self.foreground()).get("is_shell", True))
-
-    async def _ensure_idle(self) -> None:
-        job = await self.foreground()
-        if job.get("is_shell", True):
-            return
-        detail = await self._call("GET", self.path)
-        raise TerminalBusyError(
-            str(job.get("name") or "A program"),
-            self.label,
-            str(detail.get("writer") or ""),
-            duration_text(job.get("since")),
-        )
-
-    async def _marks(self, session: TerminalSession) -> bool:
-        """Tell whether the shell marks its commands, having waited for its prompt."""
-        shell = session.shell
-        position = session.replica.position
-        if not shell.has_marks and position is not None:
-            history = await recent_output(self.api.server, self.id, position)
-            shell.recall(history)
-            # A shell that printed nothing yet is still starting.
-            patience = FIRST_MARK_SECONDS if history else PROMPT_SECONDS
-            await session.until(lambda: shell.has_marks, patience)
-        if not shell.has_marks:
-            return False
-        if not await session.until(lambda: shell.is_at_prompt, PROMPT_SECONDS):
-            raise TerminalBusyError("A command of the shell", self.label, "", "")
-        return True
-
-    async def _follow(
-        self, session: TerminalSession, command: str, keys: bytes, capture: _Heard
-    ) -> CommandResult:
-        was_free = session.replica.writer is None
-        stop_listening = session.listen(capture.hear)
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        try:
-            await session.type(keys)
-            await self._await_end(session, capture)
-        except asyncio.CancelledError:
-            await self._interrupt(session)
-            raise
-        finally:
-            stop_listening()
-        seconds = clock() - started
-        if was_free:
-            session.give_back()
-        output = plain_text(capture.output).rstrip("\n")
-        return CommandResult(
-            command, capture.exit_code, output, seconds, self.label, capture.is_cut
-        )
-
-    async def _await_end(self, session: TerminalSession, capture: _Heard) -> None:
-        while True:
-            done = await session.until(
-                lambda: capture.has_ended or capture.is_shell_gone, LOOK_AGAIN_SECONDS
-            )
-            if capture.is_shell_gone:
-                raise TerminalEndedError(
-                    f"The shell in {self.label} ended while the command ran."
-                )
-            # Output may hold a mark of its own: the end is the shell's only when the
-            # shell is back. After a gap, its being back is all there is to go by.
-            if (done or capture.is_cut) and await self._is_idle():
-                return
-            capture.go_on()
-
-    async def _interrupt(self, session: TerminalSession) -> None:
-        try:
-            await session.type(INTERRUPT)
-        except VibeError:
-            return  # the terminal is gone or somebody else's by now
+        return await self._runner.foreground()
 
     async def send(self, text: str | bytes) -> None:
         r"""
@@ -292,12 +172,3 @@ class AsyncTerminal:
         """End the terminal for everybody: hang up, then terminate, then kill."""
         await self.detach()
         await self._call("DELETE", self.path)
-
-
-def duration_text(seconds: object) -> str:
-    """Return *seconds* as ``mm:ss`` or ``h:mm:ss``; nothing if they are no number."""
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        return ""
-    hours, rest = divmod(max(int(seconds), 0), 3600)
-    minutes = f"{rest // 60:02d}:{rest % 60:02d}"
-    return f"{hours}:{minutes}" if hours else minutes

@@ -29,5 +29,5 @@ class TerminalCommandsHandler(OneTerminalHandler):
         rows: list[dict[str, Any]] = []
         if await has_entries(hub.log, log_key(key.name)):
             log_room = await self.live_room(*log_key(key.name))
-            rows = await log_room.run(log_room.board.rows, limit, live)
+            rows = await log_room.run(log_room.board.rows, limit, live, hub.clock())
         self.answer({"commands": rows})

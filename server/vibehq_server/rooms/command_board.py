@@ -1,5 +1,6 @@
 """What ran in one terminal, newest last, folded from the entries of its log."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -84,21 +85,25 @@ class CommandBoard:
         while len(self._rows) > MAX_ROWS or self._chars > MAX_CHARS:
             self._chars -= self._rows.pop(next(iter(self._rows))).chars
 
-    def rows(self, limit: int, live: str | None) -> list[dict[str, Any]]:
+    def rows(self, limit: int, live: str | None, now: float) -> list[dict[str, Any]]:
         """
         Return the newest *limit* commands, newest last, each with its ``state``.
 
-        ``running`` is only what the shell of the epoch *live* began last; one whose
-        shell or worker is gone without a word on it is ``unknown``.
+        ``running``, for ``running_s`` so far, is only what the shell of the epoch
+        *live* began last; one whose shell or worker is gone without a word on it is
+        ``unknown``. *now* is in seconds since 1970.
         """
         newest = next(reversed(self._rows.values()), None)
         found = []
         for row in list(self._rows.values())[-limit:]:
+            told = msgspec.to_builtins(row)
             if row.duration_s is not None:
-                state = "ended"
+                told["state"] = "ended"
             elif row is newest and row.epoch == live:
-                state = "running"
+                started = datetime.fromisoformat(row.started_at).astimezone(UTC)
+                told["state"] = "running"
+                told["running_s"] = max(now - started.timestamp(), 0.0)
             else:
-                state = "unknown"
-            found.append({**msgspec.to_builtins(row), "state": state})
+                told["state"] = "unknown"
+            found.append(told)
         return found

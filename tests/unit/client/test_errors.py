@@ -11,9 +11,9 @@ from vibehq_nb.client.errors import (
     RejectedError,
     TerminalBusyError,
     WithdrawnError,
+    duration_text,
     shorten,
 )
-from vibehq_nb.client.terminals import duration_text
 
 
 def test_a_failed_command() -> None:

@@ -83,15 +83,46 @@ def test_output_lies_between_the_marks() -> None:
     assert capture.exit_code == 0
 
 
-def test_a_line_the_shell_cannot_read_ends_without_a_beginning() -> None:
+def test_a_line_the_shell_cannot_read_is_refused() -> None:
     capture = Capture(None)
 
-    capture.feed(b"if\r\nsyntax error\r\n\x1b]133;D;2\x07")
+    capture.feed(b"if )\r\nsyntax error\r\n\x1b]133;A\x07$ \x1b]133;B\x07")
 
-    assert capture.has_ended
-    assert not capture.has_begun
-    assert capture.output == b"syntax error\r\n"
-    assert capture.exit_code == 2
+    assert capture.is_refused
+    assert not capture.has_ended
+    assert (capture.exit_code, capture.output) == (None, b"syntax error\r\n")
+
+
+def test_lines_that_are_commands_one_after_another_end_with_the_last() -> None:
+    capture = Capture(None)
+    one = b"\x1b]133;C\x07one\r\n\x1b]133;D;0\x07"
+
+    capture.feed(b"\x1b]133;A\x07$ one\r\n" + one)
+    assert not capture.has_ended
+
+    capture.feed(b"\x1b]133;C\x07two\r\n\x1b]133;D;4\x07\x1b]133;A\x07$ ")
+    assert (capture.has_ended, capture.is_refused) == (True, False)
+    assert (capture.exit_code, capture.output) == (4, b"one\r\ntwo\r\n")
+
+
+def test_marks_of_another_shell_are_not_the_commands() -> None:
+    capture = Capture(None)
+    inner = b"\x1b]133;D;0;aid=9\x07\x1b]133;A;aid=9\x07\x1b]133;D;0\x07"
+
+    capture.feed(b"\x1b]133;C;cmdline_url=x;aid=7\x07a" + inner + b"b")
+    assert not capture.has_ended
+
+    capture.feed(b"\x1b]133;D;3;aid=7\x07\x1b]133;A;aid=7\x07")
+    assert (capture.exit_code, capture.output) == (3, b"ab")
+
+
+def test_a_keyframe_ends_what_was_known_of_the_prompt() -> None:
+    state = shell()
+    state.feed(b"\x1b]133;A\x07$ \x1b]133;B\x07")
+
+    state.redraw(b"\x1bc$ \x1b[?2004h")
+
+    assert (state.has_marks, state.is_at_prompt, state.takes_paste) == (0, 0, True)
 
 
 def test_marks_without_the_word_are_output_of_the_command() -> None:

@@ -6,7 +6,13 @@ import pandas as pd
 import pytest
 
 from vibehq_nb.client.scans import Scan
-from vibehq_nb.client.tables import COLUMNS, findings_frame, severity_html
+from vibehq_nb.client.tables import (
+    COLUMNS,
+    COMMAND_COLUMNS,
+    commands_frame,
+    findings_frame,
+    severity_html,
+)
 
 
 def finding(**changes: Any) -> dict[str, Any]:
@@ -55,6 +61,30 @@ def test_types_are_fixed() -> None:
     assert str(frame["first_seen"].dtype) == "datetime64[us, UTC]"
     assert str(frame["count"].dtype) == "int64"
     assert str(frame["title"].dtype) == "string"
+
+
+def test_a_table_of_commands_has_its_types_also_when_it_is_empty() -> None:
+    rows = [
+        {
+            "number": 1,
+            "started_at": "2026-11-22T10:00:00.250Z",
+            "user": None,
+            "command": "sleep 9",
+            "exit_code": None,
+            "cwd": "/",
+            "output_start": 5,
+            "state": "running",
+        },
+        {"started_at": "2026-11-22T10:00:01.000Z", "exit_code": 3, "duration_s": 0.5},
+    ]
+
+    empty, full = commands_frame([]), commands_frame(rows)
+
+    for frame in (empty, full):
+        assert {name: str(frame[name].dtype) for name in frame} == COMMAND_COLUMNS
+    assert full["exit_code"].isna().tolist() == [True, False]
+    assert full["duration_s"].isna().tolist() == [True, False]
+    assert full["user"].isna().tolist() == [True, True]
 
 
 def test_severity_can_be_queried_by_name_and_by_order() -> None:
