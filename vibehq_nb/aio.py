@@ -9,7 +9,9 @@ The work runs on the client's own loop, so a busy kernel loop delays no socket.
 """
 
 import asyncio
+import os
 from collections.abc import Coroutine, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vibehq_nb.client import async_hq, loop
@@ -17,6 +19,7 @@ from vibehq_nb.client.async_hq import AsyncHQ, Me
 from vibehq_nb.client.commands import CommandResult
 from vibehq_nb.client.decisions import AsyncTask, Decision, Kind
 from vibehq_nb.client.errors import DecisionError
+from vibehq_nb.client.recordings import AsyncRecording
 from vibehq_nb.client.scans import Scan
 from vibehq_nb.client.static import StaticScreen
 from vibehq_nb.client.tables import commands_frame
@@ -114,6 +117,11 @@ class Terminal:
         """Take the keyboard from whoever has it."""
         await _there(self._terminal.take_control())
 
+    async def record(self) -> "Recording":
+        """Record the output from now on; use it in an ``async with`` block."""
+        started = AsyncRecording.start(self._terminal.api, self.id)
+        return Recording(await _there(started))
+
     async def detach(self) -> None:
         """Leave the terminal; it runs on."""
         await _there(self._terminal.detach())
@@ -121,6 +129,31 @@ class Terminal:
     async def close(self) -> None:
         """End the terminal for everybody."""
         await _there(self._terminal.close())
+
+
+class Recording:
+    """A recording of a terminal; see :class:`vibehq_nb.client.recording.Recording`."""
+
+    def __init__(self, recording: AsyncRecording) -> None:
+        """Wrap a recording."""
+        self.id, self.terminal = recording.id, recording.terminal
+        self._recording = recording
+
+    async def __aenter__(self) -> Self:
+        """Record."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End it; does nothing if it has ended."""
+        await _there(self._recording.stop())
+
+    async def export(self, path: str | os.PathLike[str], version: int = 3) -> Path:
+        """Write it to *path* as an asciicast of version 2 or 3; return the path."""
+        return await _there(self._recording.export(path, version))
 
 
 class Task:

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from vibehq_nb.client import async_hq, display, loop
 from vibehq_nb.client.async_hq import AsyncHQ, Me
+from vibehq_nb.client.recording import Recording
+from vibehq_nb.client.recordings import (
+    RECORDING_COLUMNS,
+    AsyncRecording,
+    list_recordings,
+)
 from vibehq_nb.client.scans import Scan
 from vibehq_nb.client.tables import findings_frame, plain_frame
 from vibehq_nb.client.tasks import Task
@@ -76,6 +82,16 @@ class HQ:
     def terminals(self) -> "pandas.DataFrame":
         """Return every terminal there is, as a table."""
         return plain_frame(loop.run(self._hq.terminals()), TERMINAL_COLUMNS)
+
+    def recordings(self) -> "pandas.DataFrame":
+        """Return the recordings of all terminals, the newest first, as a table."""
+        found = loop.run(list_recordings(self._hq.api))
+        return plain_frame(found, RECORDING_COLUMNS)
+
+    def recording(self, recording: str) -> Recording:
+        """Return the recording with this id; it displays as a player."""
+        found = loop.run(AsyncRecording.find(self._hq.api, recording))
+        return Recording(found, self._hq.base)
 
     def workers(self) -> "pandas.DataFrame":
         """Return every worker the server knows, as a table."""

@@ -9,6 +9,8 @@ import http.client
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -20,6 +22,8 @@ from vibehq_nb.core.errors import UsageError
 
 Scheme = Literal["Bearer", "token"]
 
+MAX_LINE_BYTES = 16 * 1024 * 1024
+PIECE_BYTES = 256 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -119,6 +123,32 @@ class HttpApi:
         self, method: str, path: str, body: object = None, timeout: float = 10.0
     ) -> tuple[Any, dict[str, str]]:
         """Do as :meth:`request` and return the answer's headers (lower case) too."""
+        with self._asked(method, path, body, timeout) as answer:
+            found = {key.lower(): value for key, value in answer.headers.items()}
+            return _decoded(answer, answer.status), found
+
+    def lines(self, path: str, timeout: float = 30.0) -> Iterator[bytes]:
+        """
+        Yield an answer that is no JSON line by line, as it comes.
+
+        Raises:
+            ApiError: As :meth:`request`, also where the answer breaks off.
+        """
+        with self._asked("GET", path, None, timeout) as answer:
+            rest = b""
+            # Unlike readline(), read1() tells an answer that breaks off.
+            while piece := answer.read1(PIECE_BYTES):
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (line + b"\n" for line in lines)
+                if len(rest) > MAX_LINE_BYTES:
+                    raise ApiError(200, "too-long", "A line of the answer is too long.")
+            if rest:
+                yield rest
+
+    @contextmanager
+    def _asked(
+        self, method: str, path: str, body: object, timeout: float
+    ) -> Iterator[Any]:
         headers = {"Accept": "application/json", **self.server.headers()}
         content = None
         if body is not None or method in ("POST", "PATCH"):
@@ -129,8 +159,7 @@ class HttpApi:
         )
         try:
             with self._opener.open(request, timeout=timeout) as answer:
-                found = {key.lower(): value for key, value in answer.headers.items()}
-                return _decoded(answer, answer.status), found
+                yield answer
         except urllib.error.HTTPError as error:
             with error:
                 refusal = _refusal(error)

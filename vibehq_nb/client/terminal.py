@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from vibehq_nb.client import display, loop
 from vibehq_nb.client.commands import CommandResult
+from vibehq_nb.client.recording import Recording
+from vibehq_nb.client.recordings import (
+    RECORDING_COLUMNS,
+    AsyncRecording,
+    list_recordings,
+)
 from vibehq_nb.client.static import StaticScreen, screen_html
 from vibehq_nb.client.tables import commands_frame, plain_frame
 from vibehq_nb.client.terminals import AsyncTerminal
@@ -101,6 +107,21 @@ class Terminal:
     def log(self) -> "pandas.DataFrame":
         """Return who typed when, who held the keyboard, sizes: never what was typed."""
         return plain_frame(loop.run(self._terminal.log()), LOG_COLUMNS)
+
+    def record(self) -> Recording:
+        """
+        Record the output from now on, for all to see; keys are never recorded.
+
+        Use it in a ``with`` block, or call its ``stop()``. A recording that runs
+        already goes on, and this is it.
+        """
+        started = loop.run(AsyncRecording.start(self._terminal.api, self.id))
+        return Recording(started, self._base)
+
+    def recordings(self) -> "pandas.DataFrame":
+        """Return this terminal's recordings, the newest first, as a table."""
+        found = loop.run(list_recordings(self._terminal.api, self.id))
+        return plain_frame(found, RECORDING_COLUMNS)
 
     def signal(self, name: str = "INT") -> None:
         """Send a signal to the job in the foreground."""

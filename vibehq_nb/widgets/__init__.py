@@ -6,11 +6,18 @@ page; the kernel only names the room. No trait holds a credential.
 """
 
 from vibehq_nb.widgets.bundle import bundle_hash, bundle_path
-from vibehq_nb.widgets.views import ApprovalView, FindingsView, RoomView, TerminalView
+from vibehq_nb.widgets.views import (
+    ApprovalView,
+    FindingsView,
+    RecordingView,
+    RoomView,
+    TerminalView,
+)
 
 __all__ = [
     "ApprovalView",
     "FindingsView",
+    "RecordingView",
     "RoomView",
     "TerminalView",
     "bundle_hash",

@@ -29,6 +29,7 @@ class RoomView(anywidget.AnyWidget):
     view = traitlets.Unicode().tag(sync=True)
     base = traitlets.Unicode().tag(sync=True)
     terminal = traitlets.Unicode().tag(sync=True)
+    recording = traitlets.Unicode().tag(sync=True)
     approval_id = traitlets.Unicode().tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     height = traitlets.Int(0, min=0, max=10_000).tag(sync=True)
@@ -75,6 +76,12 @@ class TerminalView(RoomView):
     """A live terminal."""
 
     view = traitlets.Unicode("terminal").tag(sync=True)
+
+
+class RecordingView(RoomView):
+    """A player of one recording."""
+
+    view = traitlets.Unicode("recording").tag(sync=True)
 
 
 class ApprovalView(RoomView):

@@ -2,6 +2,7 @@
 
 from vibehq_nb import __version__
 from vibehq_server.cli.parser import Parser, Tree
+from vibehq_server.cli.recording_tree import add_recordings
 from vibehq_server.settings import DEFAULT_PORT, LOG_FORMATS, RECORD
 
 ROLES = ("viewer", "operator", "approver", "worker")
@@ -19,7 +20,9 @@ def build_parser() -> Parser:
     tree = Tree(parser)
     _add_programs(tree)
     _add_scan(tree)
-    _add_terminal(tree.group("terminal", "Live terminals on workers."))
+    terminal = tree.group("terminal", "Live terminals on workers.")
+    _add_terminal(terminal)
+    add_recordings(terminal, _add_remote)
     _add_approval(tree.group("approval", "Requests for a human decision."))
     _add_room(tree.group("room", "Live rooms of the server."))
     _add_grant(tree.group("grant", "Who may do what, for how long."))

@@ -11,6 +11,7 @@ import pytest
 from vibehq_nb.widgets import (
     ApprovalView,
     FindingsView,
+    RecordingView,
     RoomView,
     TerminalView,
     bundle_hash,
@@ -34,6 +35,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
         (TerminalView, "terminal"),
         (ApprovalView, "approvals"),
         (FindingsView, "findings"),
+        (RecordingView, "recording"),
     ],
 )
 def test_each_view_says_which_one_it_is(kind: type[RoomView], name: str) -> None:
@@ -53,6 +55,7 @@ def test_what_is_sent_to_the_page_is_small_and_holds_no_secret(built: bytes) -> 
         "view": "terminal",
         "base": "",
         "terminal": "web-1",
+        "recording": "",
         "approval_id": "",
         "title": "t",
         "height": 0,
