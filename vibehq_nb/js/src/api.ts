@@ -49,6 +49,13 @@ export class Api {
     return (await (await this.ask("POST", path, body)).json()) as JsonObject;
   }
 
+  /** Return the body of what is no JSON, as it comes. */
+  async stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const { body } = await this.ask("GET", path, undefined, signal);
+    if (!body) throw new ApiError(0, "no-body", "The server sent nothing.");
+    return body;
+  }
+
   /** Return the milliseconds since 1970 as the server counts them. */
   now(): number {
     return Date.now() + (Number.isFinite(this.clockAhead) ? this.clockAhead : 0);
@@ -58,6 +65,7 @@ export class Api {
     method: string,
     path: string,
     body?: JsonObject,
+    signal: AbortSignal | null = null,
   ): Promise<Response> {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (body) headers["Content-Type"] = "application/json";
@@ -70,6 +78,7 @@ export class Api {
       cache: "no-store",
       redirect: "manual",
       body: body ? JSON.stringify(body) : null,
+      signal,
     });
     if (response.ok) return response;
     throw await refusal(response);

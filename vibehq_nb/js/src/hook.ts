@@ -11,8 +11,23 @@ interface TerminalHook {
   reconnect(): void;
 }
 
+interface RecordingHook {
+  text(): string;
+  status(): { state: string; position: number };
+}
+
+interface Hooks {
+  terminals: Map<string, TerminalHook>;
+  recordings: Map<string, RecordingHook>;
+}
+
 declare global {
-  var __vibehq: { terminals: Map<string, TerminalHook> } | undefined;
+  var __vibehq: Hooks | undefined;
+}
+
+function hooks(): Hooks {
+  globalThis.__vibehq ??= { terminals: new Map(), recordings: new Map() };
+  return globalThis.__vibehq;
 }
 
 /** List a terminal for as long as its view lives; returns the way to remove it. */
@@ -21,8 +36,7 @@ export function exposeTerminal(
   screen: TerminalScreen,
   session: TerminalSession,
 ): () => void {
-  globalThis.__vibehq ??= { terminals: new Map() };
-  const { terminals } = globalThis.__vibehq;
+  const { terminals } = hooks();
   const hook: TerminalHook = {
     text: () => screen.text(),
     position: () => session.replica.position,
@@ -32,5 +46,14 @@ export function exposeTerminal(
   terminals.set(id, hook);
   return () => {
     if (terminals.get(id) === hook) terminals.delete(id);
+  };
+}
+
+/** List a recording for as long as its view lives; returns the way to remove it. */
+export function exposeRecording(id: string, hook: RecordingHook): () => void {
+  const { recordings } = hooks();
+  recordings.set(id, hook);
+  return () => {
+    if (recordings.get(id) === hook) recordings.delete(id);
   };
 }

@@ -7,6 +7,7 @@ export { ApprovalsView } from "./approvals-view.ts";
 export { findPlace } from "./base.ts";
 export { Dashboard } from "./dashboard.ts";
 export { FindingsView } from "./findings-view.ts";
+export { RecordingView } from "./recording-view.ts";
 export { TerminalView } from "./terminal-view.ts";
 export { render };
 export default { render };

@@ -40,6 +40,8 @@ export interface Status {
   user: string;
   roles: string[];
   writer: string | null;
+  /** Who asked for the recording that runs; null while nothing is recorded. */
+  recordedBy: string | null;
   isFrozen: boolean;
   title: string;
   worker: string;
@@ -75,6 +77,7 @@ export class TerminalSession {
     user: "",
     roles: [],
     writer: null,
+    recordedBy: null,
     isFrozen: false,
     title: "",
     worker: "",
@@ -208,6 +211,9 @@ export class TerminalSession {
       case "size-policy":
         this.events.onSizePolicy(message.policy);
         return;
+      case "recording":
+        this.set({ recordedBy: message.is_on ? message.by : null });
+        return;
       case "title":
         this.set({ title: message.text });
         return;
@@ -241,6 +247,8 @@ export class TerminalSession {
       user: message.user,
       roles: message.roles,
       writer,
+      // Who joins while it runs is told by whom in the next message.
+      recordedBy: message.recording ? (this.status.recordedBy ?? "") : null,
       isFrozen,
       state: isWaiting ? "waiting" : "connected",
       text: isWaiting ? "Waiting for the worker of this terminal." : "",

@@ -48,6 +48,7 @@ export class TerminalView {
         { class: "vhq-bar" },
         parts.dot,
         parts.title,
+        parts.recording,
         parts.writer,
         h("span", { class: "vhq-space" }),
         parts.size,
@@ -136,6 +137,11 @@ export class TerminalView {
     return {
       dot: h("span", { class: "vhq-dot", hook: "dot" }),
       title: h("span", { class: "vhq-title", hook: "title" }),
+      recording: h(
+        "span",
+        { class: "vhq-badge vhq-recorded", hook: "recorded", hidden: true },
+        "● REC",
+      ),
       writer: h("span", { class: "vhq-writer", hook: "writer" }),
       size: h("span", { class: "vhq-size", hook: "size" }),
       take: button("take-control", "Take control", () => this.lease()),
@@ -212,6 +218,8 @@ export class TerminalView {
     parts.title.title = visible(this.options.terminal);
     parts.dot.title = status.text || status.state;
     setText(parts.size, `${status.cols}×${status.rows}`);
+    parts.recording.hidden = status.recordedBy === null;
+    parts.recording.title = recordedText(status.recordedBy);
     this.showWriter(status);
     this.wish?.became(status.cols, status.rows);
     this.showLine();
@@ -320,4 +328,9 @@ export class TerminalView {
     const isFound = isForward ? search.findNext(value) : search.findPrevious(value);
     this.parts.searchInput.dataset.found = String(isFound);
   }
+}
+
+function recordedText(by: string | null): string {
+  if (by === "policy") return "This server records what every terminal prints.";
+  return `What this terminal prints is recorded, for ${visible(by ?? "")}.`;
 }

@@ -6,6 +6,7 @@ import { findPlace, isRoomName } from "./base.ts";
 import { h } from "./dom.ts";
 import { visible } from "./escape.ts";
 import { FindingsView } from "./findings-view.ts";
+import { RecordingView } from "./recording-view.ts";
 import { type Slot, showTerminal } from "./slots.ts";
 import { adoptStyles } from "./styles.ts";
 import { followTheme } from "./theme.ts";
@@ -39,6 +40,11 @@ export function render({ model, el }: { model: Model; el: HTMLElement }): () => 
   switch (traitText(model, "view") || "terminal") {
     case "terminal":
       return terminal(model, el, api, onState);
+    case "recording": {
+      const recording = traitText(model, "recording");
+      const title = traitText(model, "title");
+      return mount(el, new RecordingView({ api, recording, title }, onState));
+    }
     case "approvals": {
       const approvalId = traitText(model, "approval_id");
       return mount(el, new ApprovalsView({ api, approvalId }, onState));

@@ -49,6 +49,7 @@ export const STRUCTS = {
       screen: "text?",
       input: "int|null?",
       writer: "text|null?",
+      recording: "text|null?",
       state: "text?",
       size_policy: "text?",
     },
@@ -85,6 +86,10 @@ export const STRUCTS = {
   Exited: {
     type: "exited",
     fields: { ...entry, code: "int|null?", signal: "text|null?" },
+  },
+  Recording: {
+    type: "recording",
+    fields: { is_on: "bool", id: "text", by: "text" },
   },
   ContainerConnected: { type: "container-connected", fields: { worker: "text" } },
   ContainerDisconnected: {
@@ -354,6 +359,7 @@ const DOWNSTREAM = {
     "Writer",
     "SizePolicyNow",
     "Title",
+    "Recording",
     "Cwd",
     "Exited",
     "ContainerConnected",

@@ -190,4 +190,13 @@ describe("TerminalSession over a real socket", () => {
     await until(() => session.status.state === "exited");
     expect(session.status.text).toBe("Exited with code 7.");
   });
+
+  it("tells that it is being recorded, and by whom", async () => {
+    const { terminal, session } = await open();
+    expect(session.status.recordedBy).toBeNull();
+    terminal.tell({ type: "recording", is_on: true, id: "r1", by: "bob" });
+    await until(() => session.status.recordedBy === "bob");
+    terminal.tell({ type: "recording", is_on: false, id: "r1", by: "bob" });
+    await until(() => session.status.recordedBy === null);
+  });
 });
