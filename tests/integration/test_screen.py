@@ -10,11 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.worker_rooms import until
-from vibehq_nb.client.screen import (
-    KEYFRAME_BYTES,
-    OPEN_SEQUENCE_BYTES,
-    GhosttyScreen,
-)
+from vibehq_nb.client.screen import OPEN_SEQUENCE_BYTES, GhosttyScreen
+from vibehq_nb.core.screen import KEYFRAME_BYTES
 from vibehq_nb.worker.pty import Pty
 
 COLS, ROWS = 100, 30

@@ -5,45 +5,41 @@ Facts of the library this rests on (pyghostty 0.1.3) are next to where they matt
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
+from vibehq_nb.client import ghostty
+from vibehq_nb.client.ghostty import HAS_GHOSTTY
 from vibehq_nb.core.keyframes import (
     CANCEL,
+    HOME,
     PLAIN_STATE,
     RESTORE_CURSOR,
     SAVE_CURSOR,
-    SWALLOW,
-    Parts,
+    Modes,
+    erasures,
+    last_opening,
     open_character,
-    split,
+    plain_cells,
+    split_modes,
+    split_rest,
+    swallow,
+    title,
 )
 from vibehq_nb.core.screen import (
+    KEYFRAME_BYTES,
+    MAX_KEYFRAME_BYTES,
     PRE,
     RESET,
     SCROLLBACK_LINES,
     Screen,
     TailScreen,
+    clean_title,
     palette_color,
 )
 
-try:
-    from pyghostty import Terminal as GhosttyTerminal
-    from pyghostty._ffi import check, ffi, lib
-    from pyghostty.core import init_sized
-except (ImportError, OSError):  # no library for this platform
-    HAS_GHOSTTY = False
-else:
-    HAS_GHOSTTY = True
-
 __all__ = ["GhosttyScreen", "Screen", "TailScreen", "make_screen"]
 
-KEYFRAME_BYTES = 256 * 1024
-OPEN_SEQUENCE_BYTES = 64 * 1024
-KEPT_LINES = SCROLLBACK_LINES + 1000
-"""It drops lines by the page, some hundreds at once."""
-SCROLLBACK_BYTES = 32 * 1024 * 1024
+OPEN_SEQUENCE_BYTES = 32 * 1024
 
 _LINK = re.compile(r"</?a\b[^>]*>")
 _PALETTE = re.compile(r"var\(--vt-palette-(\d{1,3})\)")
@@ -61,17 +57,25 @@ class GhosttyScreen:
 
     def __init__(self, cols: int, rows: int) -> None:
         """Begin with an empty screen."""
-        self._terminal: Any = GhosttyTerminal(cols, rows, scrollback=KEPT_LINES)
-        self._handle = self._terminal._t[0]
+        self._terminal: Any = ghostty.new_terminal(
+            cols,
+            rows,
+            # Left alone, it keeps no open sequence. It keeps no images here.
+            CONTINUATION_MAX_BYTES=OPEN_SEQUENCE_BYTES,
+            KITTY_IMAGE_STORAGE_LIMIT=0,
+            APC_MAX_BYTES=0,
+        )
         self.title = ""
         self._held = b""  # at most 3 bytes of a character that is cut
-        # Left alone, it keeps 10,000 bytes of scrollback and no open sequence.
-        self._set("SCROLLBACK_MAX_BYTES", ffi.new("size_t*", SCROLLBACK_BYTES))
-        self._set("CONTINUATION_MAX_BYTES", ffi.new("size_t*", OPEN_SEQUENCE_BYTES))
+        self._opening = b""  # of the last sequence: two bytes
+        self._limit_scrollback()
 
-    def _set(self, name: str, value: Any) -> None:
-        option = getattr(lib, f"GHOSTTY_TERMINAL_OPT_{name}")
-        check(lib.ghostty_terminal_set(self._handle, option, value), name)
+    def _limit_scrollback(self) -> None:
+        # A limit of lines makes it feed six times slower than one of bytes. It drops
+        # lines by the page, some 400 KiB at once.
+        cols, rows = self._terminal.size
+        limit = (SCROLLBACK_LINES + rows) * (9 * cols + 32) + 1024 * 1024
+        ghostty.set_option(self._terminal, "SCROLLBACK_MAX_BYTES", "size_t", limit)
 
     # Feeding
 
@@ -82,17 +86,14 @@ class GhosttyScreen:
         output = self._held + output
         cut = len(output) - open_character(output)
         self._held = output[cut:]
+        self._opening = last_opening(self._opening, output)
         self._terminal.feed(output[:cut])
-        self.title = self._read_title()
+        self.title = clean_title(ghostty.string(self._terminal, "TITLE"))
 
     def resize(self, cols: int, rows: int) -> None:
         """Change the size in character cells; lines are wrapped anew."""
         self._terminal.resize(cols, rows)
-
-    def _read_title(self) -> str:
-        found = self._terminal.get("TITLE", "GhosttyString")
-        title: bytes = ffi.buffer(found.ptr, found.len)[:] if found.len else b""
-        return title.decode(errors="replace")
+        self._limit_scrollback()
 
     @property
     def cursor(self) -> tuple[int, int]:
@@ -106,59 +107,51 @@ class GhosttyScreen:
         """
         Return what brings a fresh terminal of the same size to this state.
 
-        Over 256 KiB it is taken again with half the scrollback. Not in it are images,
-        changed palettes, the cursor's shape, and an alternate screen that was left.
+        Over 256 KiB it is taken again with half the scrollback, until there is none; a
+        screen that alone is over 2 MiB is painted without its styles. Not in it are
+        images, links, changed palettes, and an alternate screen that was left.
         """
-        while True:
-            # Wrapped rows are painted as one line, so that they wrap anew after a
-            # resize, unless the program has torn such rows apart.
-            frame = self._paint(scrollback_lines, unwrap=True)
-            if not self._is_painted_by(frame, scrollback_lines):
-                frame = self._paint(scrollback_lines, unwrap=False)
-            if len(frame) <= KEYFRAME_BYTES or scrollback_lines == 0:
-                return frame
-            scrollback_lines //= 2
-
-    def _is_painted_by(self, frame: bytes, scrollback_lines: int) -> bool:
-        other = GhosttyScreen(*self._terminal.size)
-        other.feed(frame)
-        same = all(
-            other.text(lines) == self.text(lines) for lines in (0, scrollback_lines)
-        )
-        other.close()
-        return same
+        if len(self._cells(0)) > MAX_KEYFRAME_BYTES:
+            return self._paint(0, is_styled=False)
+        lines = self._fitting(scrollback_lines)
+        while len(frame := self._paint(lines)) > KEYFRAME_BYTES and lines:
+            lines //= 2
+        if len(frame) > MAX_KEYFRAME_BYTES:  # for the primary screen behind this one
+            frame = self._paint(0, is_styled=False)
+        return frame
 
     def close(self) -> None:
         """Free the library's memory now."""
         self._terminal.close()
 
-    def _paint(self, scrollback_lines: int, unwrap: bool) -> bytes:
-        open_sequence = self._open_sequence()
-        parts = self._format_screen(scrollback_lines, unwrap)
+    def _fitting(self, lines: int) -> int:
+        """Halve *lines* while the cells alone are too big, beginning with few."""
+        for halvings in (8, 6, 4, 2):
+            if len(self._cells(lines >> halvings)) > KEYFRAME_BYTES:
+                return lines >> halvings + 1
+        return lines
+
+    def _paint(self, lines: int, is_styled: bool = True) -> bytes:
+        open_sequence = ghostty.open_sequence(self._terminal, OPEN_SEQUENCE_BYTES)
+        cells = self._paint_cells(lines, is_styled)
+        margins, cursor = self._rest()
         primary = saved = b""
         if open_sequence is not None:
             self._terminal.feed(CANCEL if open_sequence else b"")
-            saved = self._paint_saved_cursor(parts.cursor)
-            primary = self._paint_primary(scrollback_lines, unwrap, parts.cursor)
+            saved = self._paint_saved_cursor(cursor)
+            primary = self._paint_primary(lines, is_styled, cursor)
             self._terminal.feed(open_sequence)
+        else:
+            open_sequence = swallow(self._opening)
+        modes = self._modes()
         return b"".join(
             (
-                *(RESET, primary, self._switch(), parts.early_modes),
-                *(parts.cells, parts.margins, saved, parts.cursor, parts.late_modes),
-                *(SWALLOW if open_sequence is None else open_sequence, self._held),
+                *(RESET, primary, self._switch(), modes.early),
+                *(cells, margins, saved, cursor, modes.late),
+                *(self._paint_shape(), title(self.title)),
+                *(open_sequence, self._held),
             )
         )
-
-    def _open_sequence(self) -> bytes | None:
-        """Return the sequence the parser is in; None if it is too long to keep."""
-        if self._terminal.get("VT_GROUND", "bool"):
-            return b""
-        buffer = ffi.new("uint8_t[]", OPEN_SEQUENCE_BYTES)
-        count = ffi.new("size_t*")
-        failed = lib.ghostty_terminal_continuation_buf(
-            self._handle, buffer, OPEN_SEQUENCE_BYTES, count
-        )
-        return None if failed else bytes(ffi.buffer(buffer, count[0]))
 
     @property
     def _is_alternate(self) -> bool:
@@ -173,29 +166,57 @@ class GhosttyScreen:
                 return b"\x1b[?%dh" % number + PLAIN_STATE
         return b"\x1b[?47h" + PLAIN_STATE
 
-    def _format_screen(self, scrollback_lines: int, unwrap: bool = False) -> Parts:
-        whole = self._format("VT", scrollback_lines, unwrap)
-        cells = self._format("VT", scrollback_lines, unwrap, cells_only=True)
-        parts = split(cells, whole, is_origin=self._terminal.mode(6))
-        blank = b"\r\n" * self._blank_rows(scrollback_lines)
-        return parts._replace(cells=parts.cells + blank)
+    def _paint_cells(self, lines: int, is_styled: bool) -> bytes:
+        if not is_styled:
+            return plain_cells(self.text())
+        by_row = self._cells(lines)
+        cells = by_row + b"\r\n" * self._blank_rows(lines, by_row)
+        # Wrapped rows are painted as one line, so that they wrap anew after a resize,
+        # unless the program has torn such rows apart.
+        unwrapped = self._cells(lines, unwrap=True) + cells[len(by_row) :]
+        if unwrapped != cells and self._is_painted_by(unwrapped, lines):
+            cells = unwrapped
+        with ghostty.rendered(self._terminal) as state:
+            return cells + erasures(ghostty.cell_rows(state))
 
-    def _blank_rows(self, scrollback_lines: int) -> int:
+    def _cells(self, lines: int, unwrap: bool = False) -> bytes:
+        return HOME + ghostty.formatted(self._terminal, "VT", lines, unwrap)
+
+    def _blank_rows(self, lines: int, by_row: bytes) -> int:
         """Return how many rows at the end the formatter leaves out, if it matters."""
-        above = min(self._terminal.get("SCROLLBACK_ROWS", "size_t"), scrollback_lines)
+        above = min(self._terminal.get("SCROLLBACK_ROWS", "size_t"), lines)
         if not above:
             return 0
-        painted = self._format("VT", scrollback_lines, cells_only=True).count(b"\r\n")
-        return int(above + self._terminal.size[1] - 1 - painted)
+        return int(above + self._terminal.size[1] - 1 - by_row.count(b"\r\n"))
+
+    def _is_painted_by(self, cells: bytes, lines: int) -> bool:
+        other = GhosttyScreen(*self._terminal.size)
+        other.feed(self._modes().early + cells)
+        same = all(other.text(some) == self.text(some) for some in (0, lines))
+        other.close()
+        return same
+
+    def _modes(self) -> Modes:
+        return split_modes(ghostty.modes(self._terminal), self._terminal.size[0])
+
+    def _rest(self) -> tuple[bytes, bytes]:
+        """Return the margins, and the cursor with its style."""
+        rest = ghostty.rest(self._terminal)
+        return split_rest(rest, is_origin=self._terminal.mode(6))
+
+    def _paint_shape(self) -> bytes:
+        with ghostty.rendered(self._terminal) as state:
+            shape = ghostty.cursor_shape(state)
+        return b"\x1b[%d q" % shape if shape else b""
 
     def _paint_saved_cursor(self, end: bytes) -> bytes:
         """Return what ESC 8 will bring back; *end* brings back what is there now."""
         self._terminal.feed(RESTORE_CURSOR)
-        saved = self._format_screen(0).cursor
+        _margins, saved = self._rest()
         self._terminal.feed(PLAIN_STATE + end)
         return saved + SAVE_CURSOR + PLAIN_STATE
 
-    def _paint_primary(self, scrollback_lines: int, unwrap: bool, end: bytes) -> bytes:
+    def _paint_primary(self, lines: int, is_styled: bool, end: bytes) -> bytes:
         """
         Return the primary screen while the alternate one is active.
 
@@ -208,26 +229,22 @@ class GhosttyScreen:
         self._terminal.feed(b"\x1b[?47l")
         if self._terminal.mode(1049):
             self._terminal.feed(RESTORE_CURSOR)  # where ?1049l will put the cursor
-        primary = self._format_screen(scrollback_lines, unwrap)
+        cells = self._paint_cells(lines, is_styled)
+        _margins, cursor = self._rest()
         self._terminal.feed(b"\x1b[?47h" + PLAIN_STATE + end)
-        self._set_mode(47, had_47)
-        return primary.cells + primary.cursor
-
-    def _set_mode(self, number: int, value: bool) -> None:
-        # Sets the flag alone: no switch, no clearing.
-        mode = ffi.new("GhosttyTerminalModeConfig*")
-        mode.mode, mode.value = number, value
-        self._set("MODE", mode)
+        ghostty.set_mode(self._terminal, 47, had_47)
+        return cells + cursor
 
     # Reading
 
     def text(self, scrollback_lines: int = 0) -> str:
         """Return the screen as plain text, with at most that much scrollback."""
-        return self._format("PLAIN", scrollback_lines).decode(errors="replace")
+        found = ghostty.formatted(self._terminal, "PLAIN", scrollback_lines)
+        return found.decode(errors="replace")
 
     def html(self) -> str:
         """Return the screen as one escaped ``<pre>`` with inline styles."""
-        html = self._format("HTML", 0).decode(errors="replace")
+        html = ghostty.formatted(self._terminal, "HTML", 0).decode(errors="replace")
         html = _LINK.sub("", html)  # links nest wrongly and may lead anywhere
         html = html.removesuffix("</div>")
         html = html[html.find(">") + 1 :]
@@ -235,61 +252,3 @@ class GhosttyScreen:
         html = html.replace("</div>", "</span>")
         html = _PALETTE.sub(lambda found: palette_color(int(found[1])), html)
         return f"{PRE}{html}</pre>"
-
-    def _format(
-        self,
-        kind: str,
-        scrollback_lines: int,
-        unwrap: bool = False,
-        cells_only: bool = False,
-    ) -> bytes:
-        options = init_sized("GhosttyFormatterTerminalOptions")
-        options.emit = getattr(lib, f"GHOSTTY_FORMATTER_FORMAT_{kind}")
-        options.unwrap = unwrap
-        options.trim = kind != "VT"
-        selection = self._select(scrollback_lines)
-        options.selection = selection
-        if kind == "VT":
-            _want(options.extra, cells_only)
-        with _formatter(self._handle, options) as formatter:
-            pointer, count = ffi.new("uint8_t**"), ffi.new("size_t*")
-            check(
-                lib.ghostty_formatter_format_alloc(formatter, ffi.NULL, pointer, count),
-                "format",
-            )
-            try:
-                return bytes(ffi.buffer(pointer[0], count[0]))
-            finally:
-                lib.ghostty_free(ffi.NULL, pointer[0], count[0])
-
-    def _select(self, scrollback_lines: int) -> Any:
-        """Select the screen and the newest lines above it."""
-        cols, rows = self._terminal.size
-        above = self._terminal.get("SCROLLBACK_ROWS", "size_t")
-        selection = init_sized("GhosttySelection")
-        first = max(above - scrollback_lines, 0)
-        selection.start = self._terminal.ref(0, first, "screen")[0]
-        selection.end = self._terminal.ref(cols - 1, above + rows - 1, "screen")[0]
-        return selection
-
-
-def _want(extra: Any, cells_only: bool) -> None:
-    extra.modes = extra.tabstops = True
-    for name in ("scrolling_region", "pwd", "keyboard"):
-        setattr(extra, name, not cells_only)
-    for name in ("cursor", "style", "protection", "kitty_keyboard", "charsets"):
-        setattr(extra.screen, name, not cells_only)
-    extra.screen.hyperlink = not cells_only
-
-
-@contextmanager
-def _formatter(handle: Any, options: Any) -> Iterator[Any]:
-    formatter = ffi.new("GhosttyFormatter*")
-    check(
-        lib.ghostty_formatter_terminal_new(ffi.NULL, formatter, handle, options[0]),
-        "formatter",
-    )
-    try:
-        yield formatter[0]
-    finally:
-        lib.ghostty_formatter_free(formatter[0])

@@ -7,11 +7,19 @@ that offset lies inside an escape sequence: the open sequence is its last part.
 """
 
 import re
+import unicodedata
+from itertools import islice
 from typing import Literal, Protocol
 
 RESET = b"\x1bc"
 SCROLLBACK_LINES = 2000
 TAIL_BYTES = 64 * 1024
+
+KEYFRAME_BYTES = 256 * 1024
+"""Over this, a keyframe has less scrollback."""
+MAX_KEYFRAME_BYTES = 2 * 1024 * 1024
+"""No keyframe is over this, whatever the screen holds."""
+TITLE_CHARACTERS = 1024
 
 
 class Screen(Protocol):
@@ -89,6 +97,16 @@ class TailScreen:
     def html(self) -> str:
         """Return the newest lines as one escaped ``<pre>``."""
         return f"{PRE}{escape(self.text())}</pre>"
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def clean_title(title: bytes) -> str:
+    """Return a title as a program set it without control characters, cut if long."""
+    text = title.decode(errors="replace")
+    plain = (char for char in text if unicodedata.category(char) not in _UNSEEN)
+    return "".join(islice(plain, TITLE_CHARACTERS))
 
 
 PRE = '<pre style="font-family: monospace; line-height: 1.2">'

@@ -22,6 +22,7 @@ from vibehq_nb.core.messages import (
     Since,
     TerminalSnapshot,
 )
+from vibehq_nb.core.screen import MAX_KEYFRAME_BYTES
 from vibehq_nb.core.stream import RING_BYTES, ByteStream
 from vibehq_server.connection import Connection
 from vibehq_server.frames import encode_frame
@@ -31,9 +32,6 @@ GRANT_BYTES = CREDIT_BYTES // 4
 """So often the worker is told that what it has sent is taken."""
 
 Painter = Callable[[TerminalSnapshot, list[bytes]], None]
-
-KEYFRAME_BYTES = 4 * 1024 * 1024
-"""A worker's keyframe is a sixteenth of this; a larger one is a fault."""
 
 SESSIONS_KEPT = 256
 """Input sessions whose counts are kept, as many as the worker keeps."""
@@ -218,7 +216,7 @@ class Uplink:
 
     def begin_keyframe(self, snapshot: TerminalSnapshot) -> None:
         """Take the next ``snapshot.bytes`` bytes as a keyframe."""
-        if snapshot.bytes > KEYFRAME_BYTES:
+        if snapshot.bytes > MAX_KEYFRAME_BYTES:
             assert self._link is not None
             self._link.close(Close.TOO_BIG, "the keyframe is too big")
             return

@@ -1,6 +1,6 @@
 """The fallback screen, and what is shared by all screens."""
 
-from vibehq_nb.core.screen import TAIL_BYTES, TailScreen, palette_color
+from vibehq_nb.core.screen import TAIL_BYTES, TailScreen, clean_title, palette_color
 
 
 def test_a_short_tail_is_kept_whole() -> None:
@@ -38,6 +38,13 @@ def test_html_is_escaped() -> None:
     screen.resize(100, 30)
 
     assert "&lt;b&gt;&amp;</pre>" in screen.html()
+
+
+def test_a_title_has_no_control_characters_and_an_end() -> None:
+    assert (
+        clean_title(b"a\x01\x1b[6n\x7f\xc2\x9b6n \xe2\x80\xaeb\xff") == "a[6n6n b\ufffd"
+    )
+    assert len(clean_title(b"x" * 5000)) == 1024
 
 
 def test_palette_colors_are_those_of_xterm() -> None:
