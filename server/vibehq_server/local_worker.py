@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,9 @@ MAX_RESTARTS = 8
 STEADY_SECONDS = 60.0
 FENCED = 4
 """The worker's exit code when another one of its name took over."""
+LOCK = "worker.lock"
+STOPPED = "stopped\n"
+"""What a worker leaves in its lock when it was told to stop."""
 
 
 class LocalWorker:
@@ -37,6 +41,7 @@ class LocalWorker:
 
     async def keep(self) -> None:
         """Look after the worker; ends with the task, the worker stays."""
+        self._forget_stop()
         failures = 0
         loop = asyncio.get_running_loop()
         while failures <= MAX_RESTARTS:
@@ -63,7 +68,7 @@ class LocalWorker:
         while True:
             try:
                 # A worker of another parent can be neither waited for nor listened to.
-                while self._is_held():  # noqa: ASYNC110
+                while self._is_held() or self._was_stopped():  # noqa: ASYNC110
                     await asyncio.sleep(CHECK_SECONDS)
                 return self._start()
             except OSError as error:  # out of processes, files or space: it may pass
@@ -71,10 +76,19 @@ class LocalWorker:
                 logger.warning("the local worker cannot be started now: %s", error)
             await asyncio.sleep(reconnect_delay(refusals, 0.0, minimum=0.5))
 
+    def _was_stopped(self) -> bool:
+        """Tell whether the last worker ended because somebody wanted it to."""
+        return (self._data / LOCK).read_text() == STOPPED
+
+    def _forget_stop(self) -> None:
+        with suppress(OSError):
+            if self._was_stopped():
+                (self._data / LOCK).write_text("")
+
     def _is_held(self) -> bool:
         """Tell whether a worker of another start is there."""
         descriptor = os.open(
-            self._data / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            self._data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

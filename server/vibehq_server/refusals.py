@@ -19,6 +19,7 @@ STATUS_OF_CODE = {
     "bad-message": 400,
     "no-such-party": 400,
     "forbidden": 403,
+    "join-token": 403,
     "not-found": 404,
     "no-such-room": 404,
     "conflict": 409,

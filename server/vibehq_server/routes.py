@@ -14,6 +14,7 @@ from vibehq_server.api import (
     session,
     terminal_commands,
     terminals,
+    workers,
 )
 from vibehq_server.context import BUILT_IN_PREFIX, ServerContext
 from vibehq_server.handlers import (
@@ -50,6 +51,9 @@ def _api_routes() -> list[tuple[str, type[VibeHandler]]]:
         (f"/api/rooms/{_ONE}/{_ONE}", rooms.RoomHandler),
         (f"/api/rooms/{_ONE}/{_ONE}/log", rooms.RoomLogHandler),
         ("/api/workers", terminals.WorkersHandler),
+        ("/api/workers/invites", workers.InvitesHandler),
+        ("/api/workers/join", workers.JoinHandler),
+        (f"/api/workers/{_ONE}/stop", workers.StopHandler),
         (f"/api/workers/{_ONE}/terminal", WorkerTerminalSocket),
         ("/api/terminals", terminals.TerminalsHandler),
         (f"/api/terminals/{_ONE}", terminals.TerminalHandler),

@@ -108,3 +108,5 @@ async def place(folder: Path) -> AsyncIterator[Place]:
             for worker in here.workers:
                 worker.terminate()
                 worker.wait()
+                if worker.stderr is not None:
+                    worker.stderr.close()

@@ -15,6 +15,24 @@ from vibehq_server.rooms.viewer import WINDOW_BYTES
 PARTIES = {"terminal": TerminalRoom, "lobby": LobbyRoom}
 
 
+async def test_the_worker_is_told_how_many_watch_as_it_changes():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        ana = await house.connect("terminal/vm", epoch="e1", offset=0)
+        one = await worker.peer.until("watched")
+        await house.connect("terminal/vm", epoch="e1", offset=0, mode="raw")
+        two = await worker.peer.until("watched")
+        await ana.socket.close()
+        again = await worker.peer.until("watched")
+        await worker.peer.socket.close()
+        other = await work(house)
+        await other.hello()
+
+        counts = [one, two, again, await other.peer.until("watched")]
+        assert [one["count"] for one in counts] == [1, 2, 1, 1]
+
+
 async def test_a_late_joiner_gets_a_keyframe_and_then_the_bytes_after_it():
     async with running(PARTIES) as house:
         worker = await work(house)
@@ -196,7 +214,7 @@ async def test_viewers_only_watch_and_their_size_is_ignored():
         await ana.send({"type": "resize", "cols": 90, "rows": 30})
 
         assert (typed["code"], resized["code"]) == ("forbidden", "forbidden")
-        assert (await worker.peer.next())["cols"] == 90
+        assert (await worker.peer.until("resize"))["cols"] == 90
 
 
 async def test_raw_mode_is_bytes_alone_and_text_is_typed():

@@ -29,7 +29,7 @@ async def rooms() -> AsyncIterator[WorkerRooms]:
 async def worker(*arguments: str, **env: str) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "vibehq_nb.worker", *arguments),
-        env={**os.environ, "SHELL": "/bin/bash", **env},
+        env={**os.environ, "XDG_DATA_HOME": "/proc/x", "SHELL": "/bin/bash", **env},
         stdin=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -160,7 +160,8 @@ async def test_it_stays_without_a_server_while_a_job_runs(
     ("arguments", "sentence"),
     [
         ((), "Say where the server is: --data DIR or --url URL.\n"),
-        (("--url", "http://x"), "--url needs the worker's key in VIBEHQ_WORKER_KEY.\n"),
+        (("--url", "http://x"), "--url needs a join token in VIBEHQ_JOIN (from "),
+        (("--url", "hq.example"), "'hq.example' is no server address."),
         (("--data", "/proc/nothing"), "/proc/nothing/worker.lock cannot be used: "),
     ],
 )

@@ -15,18 +15,21 @@ from vibehq_nb.core.messages import (
     PROTOCOL,
     Cancel,
     CloseTerminal,
+    Emit,
     Freeze,
     Inspect,
     Object,
     Scan,
     Signal,
     Spawn,
+    StopWorker,
     Thaw,
     WorkerHello,
 )
 from vibehq_nb.worker.control_link import ControlLink, Request
 from vibehq_nb.worker.dial import Dialer, FencedError
 from vibehq_nb.worker.endpoint import EndpointSource
+from vibehq_nb.worker.lifetime import IDLE_SECONDS, Lifetime
 from vibehq_nb.worker.providers.places import Places
 from vibehq_nb.worker.providers.port import Provider
 from vibehq_nb.worker.scans import SCANNER, Scans
@@ -35,8 +38,6 @@ from vibehq_nb.worker.terminal_link import TerminalLink
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS = 600.0
-CHECK_SECONDS = 5.0
 KEEP_EXITED = 32
 """How many terminals whose program is over are kept for those who look back."""
 MAX_TERMINALS = 64
@@ -63,13 +64,15 @@ class Agent:
         state: Path | None = None,
         max_terminals: int = MAX_TERMINALS,
         idle_seconds: float = IDLE_SECONDS,
+        cull_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Prepare a worker; *runtime* is a private folder for its files.
 
         Scans keep where they are in *state*; without it each is a full one. With
-        *max_terminals* running, no other is opened.
+        *max_terminals* running, no other is opened. A terminal that was idle for
+        *cull_seconds* is closed.
         """
         self.id = worker_id
         self.terminals: dict[str, Terminal] = {}
@@ -80,8 +83,7 @@ class Agent:
         self._scan_options = ["--host", worker_id]
         if state is not None:
             self._scan_options += ["--state", str(state)]
-        self._idle_seconds = idle_seconds
-        self._clock = clock
+        self.lifetime = Lifetime(self, idle_seconds, cull_seconds, clock)
         self._generation = int(time.time() * 1000)
         self.has_ended = False
         self.is_fenced = False
@@ -112,8 +114,9 @@ class Agent:
                 self._painting.submit(_warm_up)
                 dialing = tasks.create_task(self._dialer.run())
                 try:
-                    await self._wait_for_end(dialing)
+                    await self.lifetime.wait(dialing)
                 finally:
+                    await self._say_goodbye()
                     await self._close_all()
                     await self._places.close()
                     self._scans.cancel_all()
@@ -125,24 +128,21 @@ class Agent:
             self._painting.shutdown()
             self.has_ended = True
 
-    async def _wait_for_end(self, dialing: asyncio.Task[None]) -> None:
-        linked_at = self._clock()
-        while not dialing.done():
-            await asyncio.wait(
-                [dialing], timeout=min(CHECK_SECONDS, self._idle_seconds)
-            )
-            now = self._clock()
-            if self._dialer.is_up or await self._is_busy():
-                linked_at = now
-            if now - linked_at >= self._idle_seconds:
-                logger.info("no server for %g s: leaving", self._idle_seconds)
-                return
+    def cull(self, terminal: Terminal, seconds: float) -> None:
+        """Close *terminal*, which was idle for *seconds*, and say so."""
+        logger.info("%s: idle for %g s: closing it", terminal.id, seconds)
+        data = {"terminal": terminal.id, "idle_seconds": seconds}
+        self._control.tell(Emit(name="terminal-culled", data=data))
+        self._tasks.create_task(self._close_if_there(terminal.id))
 
-    async def _is_busy(self) -> bool:
-        for terminal in list(self.terminals.values()):
-            if await terminal.is_busy():
-                return True
-        return False
+    async def _close_if_there(self, terminal_id: str) -> None:
+        with suppress(DeniedError):  # it was closed meanwhile
+            await self._close(terminal_id)
+
+    async def _say_goodbye(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._control.flush()
 
     async def _close_all(self) -> None:
         openings = list(self._openings.values())
@@ -183,12 +183,19 @@ class Agent:
                 await self._find(terminal_id).process.signal(name)
             case CloseTerminal(terminal=terminal_id):
                 await self._close(terminal_id)
-            case Freeze(terminal=terminal_id):
-                return await self._find(terminal_id).freeze()
-            case Thaw(terminal=terminal_id):
-                await self._find(terminal_id).thaw()
+            case StopWorker(force=is_forced):
+                return await self.lifetime.stop(is_forced)
+            case Freeze() | Thaw():
+                return await self._freeze(request)
             case Scan() | Cancel():
                 self._scans.perform(request)
+        return {}
+
+    async def _freeze(self, request: Freeze | Thaw) -> Object:
+        terminal = self._find(request.terminal)
+        if isinstance(request, Freeze):
+            return await terminal.freeze()
+        await terminal.thaw()
         return {}
 
     def _find(self, terminal_id: str) -> Terminal:

@@ -25,6 +25,7 @@ from vibehq_nb.core.messages import (
     ScanProgress,
     Signal,
     Spawn,
+    StopWorker,
     Thaw,
     WorkerHello,
 )
@@ -32,7 +33,17 @@ from vibehq_nb.worker.dial import closing_group
 
 logger = logging.getLogger(__name__)
 
-Request = Spawn | Inspect | Signal | CloseTerminal | Freeze | Thaw | Scan | Cancel
+Request = (
+    Spawn
+    | Inspect
+    | Signal
+    | CloseTerminal
+    | StopWorker
+    | Freeze
+    | Thaw
+    | Scan
+    | Cancel
+)
 
 DECODER = Decoder(TO_WORKER["worker"])
 MAX_REQUESTS = 64
@@ -78,6 +89,10 @@ class ControlLink:
                 self._ends.popitem(last=False)
         self._queue(message)
 
+    def tell(self, message: Message) -> None:
+        """Send *message* if there is a link."""
+        self._queue(message)
+
     def _queue(self, message: Message) -> None:
         if self._outbox is None:
             return
@@ -103,12 +118,18 @@ class ControlLink:
             if self._outbox is outbox:
                 self._outbox = None
 
+    async def flush(self) -> None:
+        """Wait until all that is queued now is sent, or there is no link."""
+        if self._outbox is not None:
+            await self._outbox.join()
+
     async def _send_all(
         self, connection: ClientConnection, outbox: asyncio.Queue[Message]
     ) -> None:
         while True:
             message = await outbox.get()
             await connection.send(encode(message).decode())
+            outbox.task_done()
             scan_id = str(getattr(message, "scan_id", ""))
             if self._ends.get(scan_id) is message:
                 await (await connection.ping())

@@ -9,6 +9,8 @@ import msgspec
 
 from vibehq_nb.core.errors import UsageError
 
+KEY_VARIABLE = "VIBEHQ_WORKER_KEY"
+
 
 class _EndpointFile(msgspec.Struct):
     url: str
@@ -77,7 +79,7 @@ class EndpointSource:
 
 
 def _key_from_environment() -> str:
-    key = os.environ.get("VIBEHQ_WORKER_KEY", "")
+    key = os.environ.get(KEY_VARIABLE, "")
     if not key:
         raise UsageError("--url needs the worker's key in VIBEHQ_WORKER_KEY.")
     return key

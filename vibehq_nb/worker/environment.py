@@ -4,7 +4,7 @@ import re
 from collections.abc import MutableMapping
 
 _SECRET = re.compile(
-    r"VIBEHQ_.*(KEY|TOKEN|SECRET|TICKET)|(JUPYTER|JUPYTERHUB|JPY|CONFIGPROXY)_.*TOKEN"
+    r"VIBEHQ_.*(KEY|TOKEN|SECRET|TICKET|JOIN)|(JUPYTER|JUPYTERHUB|JPY|CONFIGPROXY)_.*TOKEN"
 )
 
 

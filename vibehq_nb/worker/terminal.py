@@ -64,6 +64,7 @@ class Terminal:
         self.commands = CommandHistory()
         self._typed_by = ""  # the session whose keys came last
         self.exit: Exit | None = None
+        self.watchers = 0  # as far as a room that is there has told
         self.is_frozen = False
         self.frozen_at = 0  # where in the stream ``is_frozen`` changed last
         self._is_held = False  # no keys are taken, from the freeze to the thaw
@@ -149,6 +150,11 @@ class Terminal:
         job = await self.foreground()
         return job is not None and not job.is_shell
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """How many bytes went out and in."""
+        return self.stream.head, sum(self.ledger.counts().values())
+
     async def freeze(self) -> Object:
         """
         Stop its processes and say how; keys are refused until the thaw.
@@ -216,6 +222,7 @@ class Terminal:
     def detach(self) -> None:
         """Note that no room is there."""
         self._on_change = _ignore
+        self.watchers = 0
         self._sent = None
         self._is_shaking_hands = False
         self.update_reading()

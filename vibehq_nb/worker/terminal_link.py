@@ -27,6 +27,7 @@ from vibehq_nb.core.messages import (
     Since,
     TerminalSnapshot,
     Title,
+    Watched,
 )
 from vibehq_nb.worker.command_feed import CommandFeed
 from vibehq_nb.worker.dial import closing_group
@@ -178,6 +179,8 @@ class _Conversation:
                 self._ask_keyframe(tasks)
             case Resize(cols=cols, rows=rows):
                 self._terminal.resize(cols, rows)
+            case Watched(count=count):
+                self._terminal.watchers = count
             case Error():
                 self._log(message)
             case _:

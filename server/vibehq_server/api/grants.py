@@ -10,6 +10,7 @@ from vibehq_nb.core.roles import Role
 from vibehq_server.api.base import ApiHandler
 from vibehq_server.auth.records import Grant
 from vibehq_server.auth.store import MAX_GRANT_SECONDS
+from vibehq_server.context import ServerContext
 from vibehq_server.refusals import Refusal
 from vibehq_server.rooms.grants import note_grant
 
@@ -60,17 +61,31 @@ class GrantsHandler(ApiHandler):
             if len(roles) > 1:
                 raise UsageError("A worker's grant holds the role worker alone.")
             rooms = worker_rooms(asked.user)
-        store, hub, by = self.context.auth.store, self.context.hub, self.identity.user
-        token, grant = store.draft_grant(
-            asked.user, roles, rooms, asked.ttl_seconds, by
+        store = self.context.auth.store
+        draft = store.draft_grant(
+            asked.user, roles, rooms, asked.ttl_seconds, self.identity.user
         )
-        await note_grant(hub, "grant-created", by, grant)
-        try:
-            store.add_grant(grant)
-        except NotStoredError:
-            await note_grant(hub, "grant-void", by, grant)
-            raise
+        token, grant = await give(self.context, draft)
         self.answer({"token": token, **_shown(grant, store.clock())}, 201)
+
+
+async def give(
+    context: ServerContext, draft: tuple[str, Grant], **more: Any
+) -> tuple[str, Grant]:
+    """
+    Let a drafted grant open what it says, once it is in the log with *more*.
+
+    Raises:
+        NotStoredError: If log or disk refuse it; it opens nothing then.
+    """
+    _, grant = draft
+    await note_grant(context.hub, "grant-created", grant.created_by, grant, **more)
+    try:
+        context.auth.store.add_grant(grant)
+    except NotStoredError:
+        await note_grant(context.hub, "grant-void", grant.created_by, grant)
+        raise
+    return draft
 
 
 def worker_rooms(worker: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vibehq_nb.core.ids import RoomKey, worker_of
 from vibehq_nb.core.roles import NOTEBOOK, Role
+from vibehq_server.auth.invites import Invites
 from vibehq_server.auth.limits import FailureLimit
 from vibehq_server.auth.secrets import (
     GRANT_PREFIX,
@@ -74,6 +75,7 @@ class Authenticator(ABC):
         self.store = store
         self.owner = owner
         self.tickets = Tickets(monotonic)
+        self.invites = Invites(monotonic)
         self.failures = FailureLimit(monotonic)
         self._keys = keys
 

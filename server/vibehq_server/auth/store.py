@@ -31,6 +31,8 @@ TOUCH_SECONDS = 60.0
 GRANT_ID = "g-"
 SESSION_ID = "s-"
 MAX_GRANT_SECONDS = 30 * 86400.0
+WORKER_KEY_SECONDS = 10 * 365 * 86400.0
+"""A worker that was invited stays until its key is revoked."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS grants (
@@ -95,7 +97,7 @@ class AuthStore:
         """Return a token and a grant of *ttl* seconds that opens nothing yet."""
         token = make_credential(GRANT_PREFIX)
         now = self.clock()
-        expires = now + min(ttl, MAX_GRANT_SECONDS)
+        expires = now + ttl
         grant = Grant(
             make_id(GRANT_ID),
             digest(token),

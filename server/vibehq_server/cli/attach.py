@@ -16,6 +16,7 @@ from vibehq_nb.core.messages import (
     ContainerDisconnected,
     Exited,
     Gap,
+    Message,
     Resize,
     Title,
     Writer,
@@ -139,6 +140,11 @@ class Attachment:
                 self._greet(event)
             case Exited():
                 self._leave(event)
+            case _:
+                self._note(event)
+
+    def _note(self, message: Message) -> None:
+        match message:
             case Gap(from_=start, to=end, reason=reason):
                 self._say(f"{end - start} bytes were skipped: {reason}")
             case Title(text=text):

@@ -120,3 +120,11 @@ class Tree:
         )
         parser.set_defaults(run=_lazy(*run))
         return parser
+
+
+def add_remote(parser: Parser, *, has_json: bool = True) -> None:
+    """Add the options that say which server, and ``--json``."""
+    parser.add_argument("--url", help="the server; else VIBEHQ_URL, else this host's")
+    parser.add_argument("--data", help="the data folder of a server on this host")
+    if has_json:
+        parser.add_argument("--json", action="store_true", help="JSON, for programs")

@@ -1,14 +1,12 @@
 """The verbs of ``vibehq terminal`` that make, play and keep recordings."""
 
-from collections.abc import Callable
-
 from vibehq_server.cli.parser import Parser, Tree
 
 _RECORDING = "the recording's id, or its first characters"
 
 
-def add_recordings(tree: Tree, add_remote: Callable[..., None]) -> None:
-    """Add them; *add_remote* adds the options that name a server."""
+def add_recordings(tree: Tree) -> None:
+    """Add them."""
     run = "recording"
     recording = tree.add(
         "record",
@@ -27,7 +25,7 @@ def add_recordings(tree: Tree, add_remote: Callable[..., None]) -> None:
     )
     listing.add_argument("id", nargs="?", help="only this terminal's")
     add_remote(listing)
-    _add_replay(tree, add_remote)
+    _add_replay(tree)
     exporting = tree.add(
         "export",
         "Write a recording to a file that asciinema plays, or as plain text.",
@@ -55,7 +53,7 @@ def add_recordings(tree: Tree, add_remote: Callable[..., None]) -> None:
     add_remote(verifying)
 
 
-def _add_replay(tree: Tree, add_remote: Callable[..., None]) -> None:
+def _add_replay(tree: Tree) -> None:
     replaying: Parser = tree.add(
         "replay",
         "Play a recording here: space pauses, arrow keys seek, [ ] jump, q leaves.",

@@ -1,8 +1,9 @@
 """The tree of commands. Nouns are singular; ``ls`` is ``list``."""
 
 from vibehq_nb import __version__
-from vibehq_server.cli.parser import Parser, Tree
+from vibehq_server.cli.parser import Parser, Tree, add_remote
 from vibehq_server.cli.recording_tree import add_recordings
+from vibehq_server.cli.tree_worker import add_worker
 from vibehq_server.settings import DEFAULT_PORT, LOG_FORMATS, RECORD
 
 ROLES = ("viewer", "operator", "approver", "worker")
@@ -22,7 +23,7 @@ def build_parser() -> Parser:
     _add_scan(tree)
     terminal = tree.group("terminal", "Live terminals on workers.")
     _add_terminal(terminal)
-    add_recordings(terminal, _add_remote)
+    add_recordings(terminal)
     _add_approval(tree.group("approval", "Requests for a human decision."))
     _add_room(tree.group("room", "Live rooms of the server."))
     _add_grant(tree.group("grant", "Who may do what, for how long."))
@@ -43,26 +44,14 @@ def _add_programs(tree: Tree) -> None:
         "--no-browser", action="store_true", help="print the address, open nothing"
     )
     _add_serve(tree)
-    worker = tree.add(
-        "worker",
-        "Run the worker of this host: it holds terminals and runs scans.",
-        "vibehq worker --id web-1",
-        ("programs", "worker"),
-    )
-    worker.add_argument("--data", help="the folder with endpoint.json")
-    worker.add_argument("--id", help="this worker's name; else the host's")
-    worker.add_argument(
-        "--url",
-        help="the server, where it is on another host; the token of `vibehq grant "
-        "create ID --role worker` is then in VIBEHQ_WORKER_KEY",
-    )
+    add_worker(tree)
     doctor = tree.add(
         "doctor",
         "Check this installation and say what to do about what is wrong.",
         "vibehq doctor",
         ("programs", "doctor"),
     )
-    _add_remote(doctor)
+    add_remote(doctor)
     login = tree.add(
         "login",
         "Keep a grant's token for a server; it is asked for, never an argument.",
@@ -76,7 +65,7 @@ def _add_programs(tree: Tree) -> None:
         "vibehq login-link",
         ("login", "login_link"),
     )
-    _add_remote(link)
+    add_remote(link)
     completion = tree.add(
         "completion",
         "Print a completion script for a shell.",
@@ -113,13 +102,6 @@ def _add_serve(tree: Tree) -> None:
     add("--recordings-bytes", metavar="SIZE", help="of all of them (default 10GiB)")
 
 
-def _add_remote(parser: Parser, *, has_json: bool = True) -> None:
-    parser.add_argument("--url", help="the server; else VIBEHQ_URL, else this host's")
-    parser.add_argument("--data", help="the data folder of a server on this host")
-    if has_json:
-        parser.add_argument("--json", action="store_true", help="JSON, for programs")
-
-
 def _add_scan(tree: Tree) -> None:
     scan = tree.add(
         "scan",
@@ -133,7 +115,7 @@ def _add_scan(tree: Tree) -> None:
     scan.add_argument("--log", action="append", metavar="FILE", help="a log to read")
     scan.add_argument("--fail-on", choices=SEVERITIES, help="code 1 from this severity")
     scan.add_argument("--timeout", type=float, default=300.0, help="seconds to wait")
-    _add_remote(scan)
+    add_remote(scan)
 
 
 def _add_terminal(tree: Tree) -> None:
@@ -141,7 +123,7 @@ def _add_terminal(tree: Tree) -> None:
     listing = tree.add(
         "list", "List terminals.", "vibehq terminal ls", (run, "list_"), ["ls"]
     )
-    _add_remote(listing)
+    add_remote(listing)
     opening = tree.add(
         "open",
         "Open a terminal, or find the one that runs.",
@@ -153,7 +135,7 @@ def _add_terminal(tree: Tree) -> None:
     opening.add_argument("--worker", help="which worker, where there are several")
     opening.add_argument("--attach", action="store_true", help="and type into it here")
     _add_attaching(opening)
-    _add_remote(opening)
+    add_remote(opening)
     attaching = tree.add(
         "attach",
         "Type into a terminal from here; Ctrl-] leaves it running.",
@@ -162,7 +144,7 @@ def _add_terminal(tree: Tree) -> None:
     )
     attaching.add_argument("id")
     _add_attaching(attaching)
-    _add_remote(attaching, has_json=False)
+    add_remote(attaching, has_json=False)
     closing = tree.add(
         "close",
         "End a terminal and what runs in it.",
@@ -170,7 +152,7 @@ def _add_terminal(tree: Tree) -> None:
         (run, "close"),
     )
     closing.add_argument("id")
-    _add_remote(closing)
+    add_remote(closing)
 
 
 def _add_attaching(parser: Parser) -> None:
@@ -194,7 +176,7 @@ def _add_approval(tree: Tree) -> None:
     )
     listing.add_argument("--status", help="only these, such as pending")
     listing.add_argument("--limit", type=int, default=50)
-    _add_remote(listing)
+    add_remote(listing)
     showing = tree.add(
         "show",
         "Show one request in full.",
@@ -202,7 +184,7 @@ def _add_approval(tree: Tree) -> None:
         (run, "show"),
     )
     showing.add_argument("id", help=_APPROVAL_ID)
-    _add_remote(showing)
+    add_remote(showing)
     for verb in ("approve", "reject"):
         deciding = tree.add(
             verb,
@@ -213,14 +195,14 @@ def _add_approval(tree: Tree) -> None:
         deciding.add_argument("id", help=_APPROVAL_ID)
         deciding.add_argument("--reason", default="", help="kept with the decision")
         deciding.add_argument("--yes", action="store_true", help="do not ask again")
-        _add_remote(deciding)
+        add_remote(deciding)
 
 
 def _add_room(tree: Tree) -> None:
     listing = tree.add(
         "list", "List live rooms.", "vibehq room ls", ("room", "list_"), ["ls"]
     )
-    _add_remote(listing)
+    add_remote(listing)
 
     inspecting = tree.add(
         "inspect",
@@ -229,7 +211,7 @@ def _add_room(tree: Tree) -> None:
         ("room", "inspect"),
     )
     inspecting.add_argument("room", metavar="PARTY/ROOM")
-    _add_remote(inspecting)
+    add_remote(inspecting)
     tailing = tree.add(
         "tail",
         "Print the entries of a room's log: offset, time, type, text.",
@@ -247,7 +229,7 @@ def _add_room(tree: Tree) -> None:
     tailing.add_argument(
         "-f", "--follow", action="store_true", help="go on with what comes, to Ctrl-C"
     )
-    _add_remote(tailing)
+    add_remote(tailing)
 
 
 def _add_grant(tree: Tree) -> None:
@@ -266,14 +248,14 @@ def _add_grant(tree: Tree) -> None:
         "--room", action="append", metavar="PATTERN", help="default *"
     )
     creating.add_argument("--ttl", default="1h", help="such as 30m, 8h, 7d")
-    _add_remote(creating)
+    add_remote(creating)
     listing = tree.add(
         "list", "List live grants.", "vibehq grant ls", ("grant", "list_"), ["ls"]
     )
     listing.add_argument(
         "--all", action="store_true", help="those revoked and run out, too"
     )
-    _add_remote(listing)
+    add_remote(listing)
     revoking = tree.add(
         "revoke",
         "Take a grant back and close its sockets.",
@@ -281,4 +263,4 @@ def _add_grant(tree: Tree) -> None:
         ("grant", "revoke"),
     )
     revoking.add_argument("id")
-    _add_remote(revoking)
+    add_remote(revoking)

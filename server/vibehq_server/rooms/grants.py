@@ -42,6 +42,17 @@ async def note_grant(hub: "Hub", name: str, by: str, grant: Grant, **more: Any) 
         "expires_at": grant.expires,
         **more,
     }
+    await note(hub, name, by, data)
+
+
+async def note(hub: "Hub", name: str, by: str, data: dict[str, Any]) -> None:
+    """
+    Store that *by* did *name*.
+
+    Raises:
+        NotStoredError: If the log did not take it.
+        TimeoutError: If it did not within 5 s; it may still be stored.
+    """
     async with asyncio.timeout(NOTE_SECONDS):
         room: Any = await hub.room("grants", "main")
         await room.run(room.note, by, name, data)

@@ -122,7 +122,8 @@ class TerminalRoom(ReplicatedRoom):
         return self.uplink.oldest
 
     def report(self) -> None:
-        """Tell the directory how the terminal is now."""
+        """Tell the directory how the terminal is now, the worker how many watch."""
+        self.uplink.tell_watched(len(self.viewers))
         if not self.uplink.epoch:
             return  # nobody knows yet whether there is such a terminal
         size = self.uplink.stream.size

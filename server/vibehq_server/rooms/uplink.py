@@ -21,6 +21,7 @@ from vibehq_nb.core.messages import (
     Resize,
     Since,
     TerminalSnapshot,
+    Watched,
 )
 from vibehq_nb.core.screen import MAX_KEYFRAME_BYTES
 from vibehq_nb.core.stream import RING_BYTES, ByteStream
@@ -81,6 +82,7 @@ class Uplink:
         self._credited = 0
         self._worker_oldest = 0
         self._fetching: list[int] = []  # what was asked for and has not begun to come
+        self._told_watched = 0
         self._keyframe: tuple[TerminalSnapshot, bytearray] | None = None
         self._is_keyframe_asked = False
 
@@ -143,6 +145,7 @@ class Uplink:
         self.is_frozen = hello.state == "frozen"
         self.last_number = 0
         self._announced_head = hello.offset
+        self._told_watched = 0
         self._keyframe, self._is_keyframe_asked = None, False
         self._credited = self.stream.head
         self.exited = None
@@ -248,6 +251,12 @@ class Uplink:
         if self._link is not None and not self._is_keyframe_asked:
             self._is_keyframe_asked = True
             self._link.send_message(Keyframe())
+
+    def tell_watched(self, count: int) -> None:
+        """Tell how many watch, if the worker does not know yet."""
+        if self._link is not None and count != self._told_watched:
+            self._told_watched = count
+            self._link.send_message(Watched(count=count))
 
     def resize(self, cols: int, rows: int) -> None:
         """Ask for a size."""

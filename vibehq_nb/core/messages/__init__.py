@@ -97,6 +97,7 @@ from vibehq_nb.core.messages.worker import (
     Scan,
     Signal,
     Spawn,
+    StopWorker,
     Thaw,
     WorkerHello,
 )
@@ -108,6 +109,7 @@ from vibehq_nb.core.messages.worker_terminal import (
     InputFrom,
     Keyframe,
     Since,
+    Watched,
 )
 
 __all__ = [
@@ -180,6 +182,7 @@ __all__ = [
     "Sized",
     "Spawn",
     "StateSnapshot",
+    "StopWorker",
     "Subscribe",
     "Subscribed",
     "TakeWriter",
@@ -189,6 +192,7 @@ __all__ = [
     "Thaw",
     "Tick",
     "Title",
+    "Watched",
     "Words",
     "WorkerHello",
     "WorkerScanResult",

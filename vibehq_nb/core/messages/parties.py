@@ -60,6 +60,7 @@ from vibehq_nb.core.messages.worker import (
     Scan,
     Signal,
     Spawn,
+    StopWorker,
     Thaw,
     WorkerHello,
 )
@@ -71,6 +72,7 @@ from vibehq_nb.core.messages.worker_terminal import (
     InputFrom,
     Keyframe,
     Since,
+    Watched,
 )
 
 UPSTREAM: dict[str, tuple[type[Message], ...]] = {
@@ -117,13 +119,23 @@ FROM_WORKER: dict[str, tuple[type[Message], ...]] = {
 """What workers may send, by party."""
 
 TO_WORKER: dict[str, tuple[type[Message], ...]] = {
-    "terminal": (Connected, Since, Keyframe, Resize, Ack, InputFrom, Error),
+    "terminal": (
+        Connected,
+        Since,
+        Keyframe,
+        Resize,
+        Ack,
+        InputFrom,
+        Watched,
+        Error,
+    ),
     "worker": (
         Connected,
         Spawn,
         Inspect,
         Signal,
         CloseTerminal,
+        StopWorker,
         Freeze,
         Thaw,
         Scan,

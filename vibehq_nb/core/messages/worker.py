@@ -64,6 +64,14 @@ class CloseTerminal(Message, tag="close"):
     terminal: Name
 
 
+class StopWorker(Message, tag="stop"):
+    """End the worker and all its terminals."""
+
+    id: MessageId
+    force: bool = False
+    """Also while jobs run in them."""
+
+
 class Freeze(Message):
     """Stop every process of a terminal."""
 

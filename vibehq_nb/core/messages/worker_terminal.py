@@ -38,6 +38,12 @@ class Keyframe(Message):
     """Send a snapshot."""
 
 
+class Watched(Message):
+    """How many viewers the terminal has now."""
+
+    count: Count
+
+
 class InputFrom(Message):
     """The next binary frame is input of this session, starting at this count."""
 

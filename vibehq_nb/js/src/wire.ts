@@ -112,6 +112,7 @@ export const STRUCTS = {
     },
   },
   Since: { type: "since", fields: { ...entry, commands: "int?" } },
+  Watched: { type: "watched", fields: { count: "int" } },
   Keyframe: { type: "keyframe", fields: {} },
   InputFrom: {
     type: "input-from",
@@ -169,6 +170,7 @@ export const STRUCTS = {
     fields: { ...request, terminal: "text", signal: "text" },
   },
   CloseTerminal: { type: "close", fields: { ...request, terminal: "text" } },
+  StopWorker: { type: "stop", fields: { ...request, force: "bool" } },
   Freeze: { type: "freeze", fields: { ...request, terminal: "text" } },
   Thaw: { type: "thaw", fields: { ...request, terminal: "text" } },
   Scan: {

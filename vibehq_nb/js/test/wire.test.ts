@@ -59,6 +59,6 @@ describe("the wire", () => {
 /** A worker's sockets are sent more than people are. */
 function isForPeople(golden: Golden, party: Party): boolean {
   const name = golden.struct ?? golden.name;
-  const toWorkers = ["Since", "Keyframe", "Resize", "Ack", "InputFrom"];
+  const toWorkers = ["Since", "Keyframe", "Resize", "Ack", "InputFrom", "Watched"];
   return !(party === "terminal" && toWorkers.includes(name));
 }

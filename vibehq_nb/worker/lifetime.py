@@ -1,0 +1,102 @@
+"""When a worker ends, and when a terminal of it does that nobody uses."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vibehq_nb.core.errors import DeniedError
+from vibehq_nb.core.messages import Object
+from vibehq_nb.worker.cull import Culler
+
+if TYPE_CHECKING:
+    from vibehq_nb.worker.agent import Agent
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 600.0
+CHECK_SECONDS = 5.0
+
+
+class Lifetime:
+    """
+    Looks every few seconds whether a worker is still needed.
+
+    Attributes:
+        is_told_to_stop: Whether somebody wanted its end.
+    """
+
+    def __init__(
+        self,
+        agent: "Agent",
+        idle_seconds: float,
+        cull_seconds: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """End *agent* after *idle_seconds*, its terminals after *cull_seconds*."""
+        self.is_told_to_stop = False
+        self._agent = agent
+        self._idle_seconds = idle_seconds
+        self._culler = Culler(cull_seconds)
+        self._clock = clock
+        self._stopping = asyncio.Event()
+
+    async def wait(self, dialing: asyncio.Task[None]) -> None:
+        """Return when the worker is to end: it is told to, or is of no use."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        patience = min(CHECK_SECONDS, self._idle_seconds)
+        if self._culler.seconds is not None:
+            patience = min(patience, self._culler.seconds / 2)
+        ends: set[asyncio.Task[None] | asyncio.Task[bool]] = {dialing, stopping}
+        linked_at = self._clock()
+        try:
+            while not (dialing.done() or self._stopping.is_set()):
+                await asyncio.wait(
+                    ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                )
+                now = self._clock()
+                await self.cull(now)
+                if self._agent.is_linked or await self._is_busy():
+                    linked_at = now
+                if now - linked_at >= self._idle_seconds:
+                    logger.info("no server for %g s: leaving", self._idle_seconds)
+                    return
+        finally:
+            stopping.cancel()
+
+    async def _is_busy(self) -> bool:
+        for terminal in list(self._agent.terminals.values()):
+            if await terminal.is_busy():
+                return True
+        return False
+
+    async def cull(self, now: float) -> None:
+        """Close the terminals that have been idle for too long by *now*."""
+        seconds = self._culler.seconds
+        if seconds is None:
+            return
+        for terminal in await self._culler.due(self._agent.terminals.values(), now):
+            self._agent.cull(terminal, seconds)
+
+    async def stop(self, is_forced: bool) -> Object:
+        """
+        Begin to end, and return the terminals and the jobs that end with it.
+
+        Raises:
+            DeniedError: ``still-running``, naming the jobs, if it is not forced.
+        """
+        terminals = list(self._agent.terminals.values())
+        found = [(one.id, await one.foreground()) for one in terminals]
+        jobs = [
+            f"{job.name} in {terminal}"
+            for terminal, job in found
+            if job is not None and not job.is_shell
+        ]
+        if self._agent.is_scanning:
+            jobs.append("a scan")
+        if jobs and not is_forced:
+            raise DeniedError("still-running", f"Still running: {', '.join(jobs)}.")
+        self.is_told_to_stop = True
+        self._stopping.set()
+        running = [one.id for one in terminals if one.state != "exited"]
+        return {"terminals": running, "jobs": jobs}
