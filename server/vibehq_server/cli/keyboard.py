@@ -4,17 +4,11 @@ import re
 from typing import Self
 
 from vibehq_nb.core.errors import UsageError
+from vibehq_nb.core.replies import without_replies
 
 _NAME = re.compile(r"(?:ctrl-|\^)([a-z@\[\\\]^_])", re.IGNORECASE)
 
-_REPORT = re.compile(
-    rb"\x1b\[[?>=]?[\d;]*[cnRtx]"  # device attributes, status, cursor, window
-    rb"|\x1b\[\??[\d;]*\$y|\x1b\[\?\d*u"  # modes, keyboard protocol
-    rb"|\x1b[P\]_^][^\x07\x1b]*(?:\x07|\x1b\\)"  # colours, settings, versions
-    rb"|\x1b\[[IO]"  # focus
-    rb"|\x1b\[<(?P<button>\d+);\d+;\d+[Mm]"
-)
-_SHIFT_F3 = re.compile(rb"\x1b\[1;[2-8]R")
+_MOUSE = re.compile(rb"\x1b\[<(\d+);\d+;\d+[Mm]")
 _MOTION_OR_WHEEL = 32 | 64
 
 
@@ -61,10 +55,8 @@ def without_reports(typed: bytes) -> bytes:
     Those are its answers to what a program asks, focus, and a mouse that only moves:
     from somebody who does not type here, they are no keystrokes.
     """
-    return _REPORT.sub(_kept, typed)
+    return _MOUSE.sub(_pressed, without_replies(typed))
 
 
-def _kept(found: re.Match[bytes]) -> bytes:
-    button = found["button"]
-    is_press = button is not None and not int(button) & _MOTION_OR_WHEEL
-    return found[0] if is_press or _SHIFT_F3.fullmatch(found[0]) else b""
+def _pressed(mouse: re.Match[bytes]) -> bytes:
+    return b"" if int(mouse[1]) & _MOTION_OR_WHEEL else mouse[0]

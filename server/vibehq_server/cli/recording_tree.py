@@ -1,6 +1,6 @@
 """The verbs of ``vibehq terminal`` that make, play and keep recordings."""
 
-from vibehq_server.cli.parser import Parser, Tree
+from vibehq_server.cli.parser import Parser, Tree, add_remote
 
 _RECORDING = "the recording's id, or its first characters"
 
