@@ -46,6 +46,18 @@ class Place:
         self.workers.append(process)
         return process
 
+    def start_worker_at(self, url: str, name: str) -> "subprocess.Popen[bytes]":
+        """Start a worker that reaches the server at another address."""
+        key = json.loads((self.data / "endpoint.json").read_text())["worker_key"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vibehq_nb.worker", "--url", url, "--id", name],
+            env=self.environment(VIBEHQ_WORKER_KEY=key),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.workers.append(process)
+        return process
+
     def environment(self, **more: str) -> dict[str, str]:
         kept = {
             key: value
@@ -54,7 +66,7 @@ class Place:
         }
         return {**kept, "HOME": str(self.home), "SHELL": "/bin/bash", **more}
 
-    async def online(self) -> None:
+    async def online(self, name: str = "w") -> None:
         """Wait until a worker is there."""
         async with asyncio.timeout(20):
             while True:
@@ -62,11 +74,14 @@ class Place:
                     found = await self.call("GET", "/api/workers")
                 except ApiError:
                     found = {"workers": []}
-                if any(one["online"] for one in found["workers"]):
+                if any(one["id"] == name and one["online"] for one in found["workers"]):
                     return
                 await asyncio.sleep(0.02)
 
     async def open(self, name: str = "", **fields: Any) -> str:
+        """Open a terminal on a worker once that is there."""
+        fields.setdefault("worker", "w")
+        await self.online(fields["worker"])
         body = {"name": name, **fields} if name else fields
         return str((await self.call("POST", "/api/terminals", body))["id"])
 
@@ -93,12 +108,13 @@ class Place:
 
 
 @asynccontextmanager
-async def place(folder: Path) -> AsyncIterator[Place]:
+async def place(folder: Path, *further_hosts: str) -> AsyncIterator[Place]:
     """Run a server and a worker called ``w`` until the block ends."""
+    options = [f"--allowed-host={host}" for host in further_hosts]
     home = folder / "home"
     home.mkdir()
     (home / ".bashrc").write_text("PS1='$ '\n")
-    async with served(folder) as server:
+    async with served(folder, *options) as server:
         here = Place(server, home)
         here.start_worker()
         try:

@@ -28,8 +28,9 @@ async def until(condition, seconds: float = 10.0):
 class ServerProcess:
     """One server on *data*; after the first start its port stays the same."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *options: str) -> None:
         self.data = data
+        self.options = options
         self.port = 0
         self.admin: dict[str, str] = {}
         self.worker: dict[str, str] = {}
@@ -52,7 +53,10 @@ class ServerProcess:
         command = [sys.executable, "-m", "vibehq_server.cli", "serve"]
         with (self.data.parent / "serve.log").open("ab") as log:
             return subprocess.Popen(
-                [*command, "--data", str(self.data), "--port", str(self.port)],
+                [
+                    *(*command, "--data", str(self.data), "--port", str(self.port)),
+                    *self.options,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -103,9 +107,9 @@ class ServerProcess:
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[ServerProcess]:
+async def served(folder: Path, *options: str) -> AsyncIterator[ServerProcess]:
     """Run a server in *folder* until the block ends."""
-    server = ServerProcess(folder / "data")
+    server = ServerProcess(folder / "data", *options)
     try:
         await server.start()
         yield server
