@@ -1,8 +1,9 @@
 """
-What a terminal costs through worker and room, beside JupyterLab's own terminal.
+What a terminal costs through worker and room, beside terminado, Jupyter's and ttyd.
 
 Prints one line of JSON per figure. Nothing is asserted of a time: the machine is
-shared, and only figures of one run may be compared.
+shared, and only figures of one run may be compared. All are run in turns, and what is
+told is the median.
 """
 
 import asyncio
@@ -10,173 +11,222 @@ import json
 import os
 import pty
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
-from websockets.asyncio.client import connect
 
-from tests.browser.lab import free_port
-from vibehq_nb.client.http import HttpApi, Server
-from vibehq_nb.testing import ThrowAwayServer
+from tests.benchmarks.fan_out import Program
+from tests.benchmarks.terminal_peers import (
+    Attached,
+    Kind,
+    all_kinds,
+    has_ttyd,
+    ours,
+    terminado,
+)
 
-LINES = 200_000
-FLOOD = f"seq {LINES} | tail -n {LINES}; echo flood-'done'\r"
-LAST = b"flood-done"
+ROUNDS = int(os.environ.get("VIBEHQ_BENCHMARK_ROUNDS", "5"))
+LINES = "seq 1000000"
+CAT = "cat big"
+BIG_BYTES = 16 * 1024 * 1024
 KEYS = 300
-
-Send = Callable[[str], Awaitable[None]]
-Receive = Callable[[], Awaitable[bytes]]
 
 
 def tell(capsys: pytest.CaptureFixture[str], **figure: object) -> None:
+    if not has_ttyd():
+        figure["note"] = "ttyd is not to be had here"
     with capsys.disabled():
         sys.stdout.write(json.dumps(figure) + "\n")
 
 
-@asynccontextmanager
-async def ours(server: ThrowAwayServer) -> AsyncIterator[tuple[Send, Receive]]:
-    """A raw viewer of one of our terminals."""
-    api = HttpApi(Server(server.url, server.token))
-    room = api.request("POST", "/api/terminals", {"target": "local"})["id"]
-    url = server.url.replace("http", "ws", 1)
-    headers = {"Authorization": f"Bearer {server.token}"}
-    async with connect(
-        f"{url}/parties/terminal/{room}?mode=raw",
-        additional_headers=headers,
-        compression=None,
-        max_size=None,
-    ) as socket:
-
-        async def receive() -> bytes:
-            frame = await socket.recv()
-            return frame if isinstance(frame, bytes) else frame.encode()
-
-        await receive()  # the screen: before it, the worker may not be linked yet
-        yield lambda text: socket.send(text.encode()), receive
+def median(values: list[float], digits: int = 2) -> float:
+    return round(statistics.median(values), digits)
 
 
-@asynccontextmanager
-async def jupyters(folder: Path) -> AsyncIterator[tuple[Send, Receive]]:
-    """A viewer of a terminal of jupyter_server_terminals."""
-    port = free_port()
-    env = {**os.environ, "HOME": str(folder), "SHELL": "/bin/bash"}
-    command = [sys.executable, "-m", "jupyter", "server", "--allow-root"]
-    options = [f"--ServerApp.port={port}", "--IdentityProvider.token=t", "--no-browser"]
-    off = ["--ServerApp.jpserver_extensions={'vibehq_server': False}"]
-    with (folder / "jupyter.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: ASYNC220 - before anything is timed
-            [*command, *options, *off], env=env, stdout=log, stderr=log, cwd=folder
-        )
-    try:
-        api = HttpApi(Server(f"http://127.0.0.1:{port}", "t", "token"))
-        name = await _when_ready(lambda: api.request("POST", "/api/terminals", {}))
-        async with connect(
-            f"ws://127.0.0.1:{port}/terminals/websocket/{name['name']}",
-            additional_headers={"Authorization": "token t"},
-            compression=None,
-            max_size=None,
-        ) as socket:
-
-            async def receive() -> bytes:
-                kind, *rest = json.loads(await socket.recv())
-                return rest[0].encode() if kind == "stdout" else b""
-
-            yield lambda text: socket.send(json.dumps(["stdin", text])), receive
-    finally:
-        process.terminate()
-        process.wait(15)
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    """A file of log lines, 16 MiB."""
+    line = "2026-11-22T03:00:00Z web-1 nginx: GET /api/items/%08d 200 17 ms\n"
+    text = "".join(line % number for number in range(BIG_BYTES // 60))
+    path = tmp_path / "big"
+    path.write_text(text[:BIG_BYTES])
+    return path
 
 
-async def _when_ready(ask: Callable[[], dict[str, str]]) -> dict[str, str]:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                return await asyncio.to_thread(ask)
-            except Exception:
-                await asyncio.sleep(0.1)
-
-
-async def flood(send: Send, receive: Receive) -> float:
-    """Return seconds until the last of about 1.3 MB of short lines has come."""
-    await _prompt(send, receive)
-    began = time.perf_counter()
-    await send(FLOOD)
-    tail = b""
-    while LAST not in tail:
-        tail = (tail + await receive())[-4096:]
-    return time.perf_counter() - began
-
-
-async def echo(send: Send, receive: Receive) -> list[float]:
-    """Return milliseconds from a key to its echo, one per key."""
-    await _prompt(send, receive)
-    await send("cat > /dev/null\r")
-    await asyncio.sleep(0.3)
-    times = []
-    for number in range(KEYS):
-        key = "abcdefghij"[number % 10]
-        began = time.perf_counter()
-        await send(key)
-        while key.encode() not in await receive():
-            pass
-        times.append(1000 * (time.perf_counter() - began))
-        await asyncio.sleep(0.01)  # nobody types faster
-    await send("\x03")
-    return times
-
-
-async def _prompt(send: Send, receive: Receive) -> None:
-    await send("echo rea'dy'\r")
-    seen = b""
-    while b"ready" not in seen:
-        seen = (seen + await receive())[-4096:]
-
-
-def raw_flood() -> float:
-    """Return seconds for the same lines from a PTY that is only read."""
+def raw_seconds(command: str) -> float:
+    """Return how long *command* takes on a PTY that is only read."""
     pid, master = pty.fork()
     if pid == 0:
-        os.execvp("bash", ["bash", "-c", FLOOD.rstrip("\r")])
+        os.execvp("bash", ["bash", "-c", f"{command}; echo end-of-it"])
     began, tail = time.perf_counter(), b""
-    while LAST not in tail:
-        tail = (tail + os.read(master, 65536))[-4096:]
+    while b"end-of-it" not in tail:
+        tail = tail[-16:] + os.read(master, 65536)
     seconds = time.perf_counter() - began
     os.close(master)
     os.waitpid(pid, 0)
     return seconds
 
 
-@pytest.mark.parametrize("peer", ["ours", "jupyter"])
-async def test_flood_and_echo(
-    peer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    raw = statistics.median(raw_flood() for _ in range(3))
-    with ThrowAwayServer() as server:
-        terminal = ours(server) if peer == "ours" else jupyters(tmp_path)
-        async with terminal as (send, receive):
-            async with asyncio.timeout(200):
-                floods = [await flood(send, receive) for _ in range(3)]
-                keys = sorted(await echo(send, receive))
-        grown = max(
-            psutil.Process(one.pid).memory_info().rss for one in server._processes
-        )
+@asynccontextmanager
+async def terminal(
+    kind: Kind, name: str = "t", acks: bool = True
+) -> AsyncIterator[Attached]:
+    """Open a terminal and attach to it; ready when its prompt is there."""
+    await asyncio.to_thread(kind.open, name)
+    async with kind.attach(name) as attached:
+        attached.is_acking = acks and kind.name == "ours"
+        await attached.ready()
+        await attached.run(":")
+        yield attached
 
-    ratio = round(raw / statistics.median(floods), 2)
-    tell(capsys, figure="P1 lines, against the raw PTY", peer=peer, ratio=ratio)
-    p50, p99 = statistics.median(keys), keys[int(len(keys) * 0.99)]
-    tell(
-        capsys,
-        figure="P3 echo, idle, ms",
-        peer=peer,
-        p50=round(p50, 2),
-        p99=round(p99, 2),
+
+async def test_p1_output_against_the_raw_pty(
+    tmp_path: Path, big: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    took: dict[tuple[str, str], list[float]] = defaultdict(list)
+    with all_kinds(tmp_path) as kinds:
+        for _ in range(ROUNDS):
+            for command in (LINES, f"cat {big}"):
+                word = command.split()[0]
+                took["raw", word].append(await asyncio.to_thread(raw_seconds, command))
+                for name, kind in kinds.items():
+                    async with terminal(kind) as attached:
+                        began = time.perf_counter()
+                        await attached.run(command)
+                        took[name, word].append(time.perf_counter() - began)
+                        await attached.send("exit\r")
+    for (name, word), seconds in took.items():
+        if name != "raw":
+            ratios = [r / s for r, s in zip(took["raw", word], seconds, strict=True)]
+            target = {"seq": ">= 0.9", "cat": ">= 0.5"}[word]
+            shown = {"peer": name, "ratio": median(ratios), "target": target}
+            figure = f"P1 {'lines' if word == 'seq' else word}, against the raw PTY"
+            tell(capsys, figure=figure, **shown)
+
+
+TARGETS = {
+    (1, False): 9, (10, False): 1.5, (100, False): 0.6,
+    (1, True): 18, (10, True): 3, (100, True): 0.8,
+}  # fmt: skip
+
+
+@contextmanager
+def crowd(kind: Kind, name: str, count: int) -> Iterator[Program | None]:
+    """Let *count* viewers watch, in a process of their own."""
+    if not count:
+        yield None
+        return
+    url = kind.url(name)
+    module, headers = (
+        "tests.benchmarks.terminal_readers",
+        json.dumps(dict(kind.headers)),
     )
-    if peer == "ours":
-        tell(capsys, figure="RSS of the larger process, MiB", value=grown >> 20)
-    assert len(keys) == KEYS
+    program = Program(module, url, headers, str(count))
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+async def cost(kind: Kind, viewers: int, command: str, size: int) -> float:
+    """Return CPU milliseconds per delivered MB, for *viewers* of one terminal."""
+    async with terminal(kind, f"v{time.monotonic_ns()}") as attached:
+        name = [*_names(kind)][-1]
+        with crowd(kind, name, viewers - 1) as watching:
+            await asyncio.sleep(0.3)
+            before = attached.received
+            if watching is not None:
+                watching.tell(until="end-of-2.")
+            began = kind.cpu_seconds()
+            await attached.run(command)
+            delivered = attached.received - before
+            if watching is not None:
+                answer = await asyncio.to_thread(watching.answer)
+                delivered += answer["received"]
+            spent = kind.cpu_seconds() - began
+            if kind.name != "ours":
+                delivered = size * viewers  # JSON makes more of them
+        await attached.send("exit\r")
+    return 1e9 * spent / delivered
+
+
+def _names(kind: Kind) -> list[str]:
+    return kind.opened
+
+
+async def test_p2_cpu_per_delivered_mb(
+    tmp_path: Path, big: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: dict[tuple[str, int, bool], list[float]] = defaultdict(list)
+    with (
+        ours(has_screen=False) as without,
+        ours(has_screen=True) as with_screen,
+        terminado(tmp_path) as peer,
+    ):
+        for _ in range(max(ROUNDS // 2, 1)):
+            for viewers in (1, 10, 100):
+                for kind, screen in (
+                    (without, False),
+                    (with_screen, True),
+                    (peer, True),
+                ):
+                    spent = await cost(kind, viewers, f"cat {big}", BIG_BYTES)
+                    found[kind.name, viewers, screen].append(spent)
+    for (name, viewers, screen), spent in found.items():
+        shown = {"peer": name, "viewers": viewers, "value": median(spent)}
+        if name == "ours":
+            shown |= {"screen": screen, "target": f"<= {TARGETS[viewers, screen]}"}
+        tell(capsys, figure="P2 CPU ms per delivered MB", **shown)
+
+
+async def echoes(attached: Attached) -> list[float]:
+    """Return milliseconds from a key to its echo, one per key."""
+    await attached.send("stty -icanon; cat > /dev/null\r")
+    await asyncio.sleep(0.3)
+    times = []
+    for number in range(KEYS):
+        key = "abcdefghij"[number % 10]
+        began = time.perf_counter()
+        await attached.send(key)
+        await attached.until(key.encode())
+        times.append(1000 * (time.perf_counter() - began))
+        await asyncio.sleep(0.01)  # nobody types faster
+    await attached.send("\x03")
+    return times
+
+
+async def test_p3_keystroke_echo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    with all_kinds(tmp_path) as kinds:
+        for _ in range(max(ROUNDS // 2, 1)):
+            for name, kind in kinds.items():
+                async with terminal(kind, "keys") as attached:
+                    found[name, "idle"] += await echoes(attached)
+                    async with terminal(kind, "flood") as other:
+                        await other.send("while :; do seq 100000; done\r")
+                        reading = asyncio.create_task(drain(other))
+                        found[name, "while another floods"] += await echoes(attached)
+                        reading.cancel()
+                        await other.send("\x03")
+                        await other.send("exit\r")
+                    await attached.send("exit\r")
+    for (name, when), times in found.items():
+        times.sort()
+        p50, p99 = times[len(times) // 2], times[int(len(times) * 0.99)]
+        shown: dict[str, Any] = {"p50": round(p50, 2), "p99": round(p99, 2)}
+        target = "p50 <= 0.6" if when == "idle" else "p50 <= 0.9"
+        figure = f"P3 echo, {when}, ms"
+        tell(capsys, figure=figure, peer=name, **shown, target=f"{target}, p99 <= 5")
+
+
+async def drain(attached: Attached) -> None:
+    while True:
+        await attached.receive()
