@@ -16,6 +16,7 @@ from vibehq_nb.core.messages import FROM_WORKER, UPSTREAM, Accepted, Message, ty
 from vibehq_nb.core.roles import BINARY, Role
 from vibehq_server.connection import Connection
 from vibehq_server.ledger import Ledger
+from vibehq_server.notices import note_forbidden
 
 if TYPE_CHECKING:
     from vibehq_server.replicated import ReplicatedRoom
@@ -66,6 +67,7 @@ class Inbound:
 
     def _authorise(self, connection: Connection, kind: str) -> None:
         if not self._room.may_send(connection, kind):
+            note_forbidden(self._room.key, connection, kind)
             raise DeniedError("forbidden", "Your role may not send this here.")
 
     async def _act(

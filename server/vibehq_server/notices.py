@@ -1,6 +1,7 @@
 """What an operator is told, beside being counted: why a client has a gap or is away."""
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from vibehq_nb.core.ids import RoomKey
@@ -47,6 +48,13 @@ def note_close(
         hub.counters.slow[room.party] += 1
     if code not in UNTOLD:
         logger.info("%s: %s closed with %d, %s", room, who(connection), code, reason)
+
+
+def note_forbidden(room: RoomKey, connection: Connection, kind: str) -> None:
+    """Tell who sent what that one's role may not send; a minute has one such line."""
+    if connection.meter.allows_telling(time.monotonic()):
+        may_not = "%s: %s may not send %s: refused"
+        logger.info(may_not, room, who(connection), clip(kind))
 
 
 def note_refused(hub: "Hub", path: str, code: str, request_id: str) -> None:

@@ -13,6 +13,9 @@ from vibehq_server.refusals import Refusal
 UNKNOWN_TYPES = Rate(per_second=9 / 60, burst=9)
 """Messages of a type the room does not know: the tenth in a row closes with 1008."""
 
+TOLD_REFUSALS = Rate(per_second=1 / 60, burst=1)
+"""Log lines about what one connection may not send."""
+
 NEW_SOCKETS = Rate(per_second=500, burst=500)
 """Handshakes of the whole server; what is over them is told when to come back."""
 
@@ -24,13 +27,14 @@ MAX_WAIT_SECONDS = 10
 class Meter:
     """What one connection has sent lately; one that sends nothing costs little."""
 
-    __slots__ = ("_messages", "_rate", "_unknown")
+    __slots__ = ("_messages", "_rate", "_told", "_unknown")
 
     def __init__(self, rate: Rate | None) -> None:
         """Allow *rate* messages; None for any number."""
         self._rate = rate
         self._messages: Bucket | None = None
         self._unknown: Bucket | None = None
+        self._told: Bucket | None = None
 
     def allows_message(self, now: float) -> bool:
         """Count a message at *now* and tell whether it may be taken."""
@@ -45,6 +49,12 @@ class Meter:
         if self._unknown is None:
             self._unknown = Bucket(UNKNOWN_TYPES)
         return self._unknown.take(now)
+
+    def allows_telling(self, now: float) -> bool:
+        """Count a refusal at *now* and tell whether the operator is told of it."""
+        if self._told is None:
+            self._told = Bucket(TOLD_REFUSALS)
+        return self._told.take(now)
 
 
 class Door:

@@ -42,6 +42,8 @@ ACK_BYTES = 64 * 1024
 ACK_IDLE_SECONDS = 0.05
 KEY_FRAME_BYTES = 32 * 1024
 ANSWER_SECONDS = 10.0
+BUSY_SECONDS = 0.05
+"""Between two tries to type into a program that is slow to read."""
 
 Listener = Callable[[TerminalEvent], None]
 
@@ -168,6 +170,7 @@ class TerminalSession:
         Raises:
             NotWriterError: If somebody else is typing; nothing was typed.
             FrozenError: If the terminal is frozen.
+            DeniedError: ``busy`` if the program reads nothing for ten seconds.
             TerminalError: If it was not taken within ten seconds.
         """
         if not await self.until(lambda: self.may_type, ANSWER_SECONDS):
@@ -178,6 +181,17 @@ class TerminalSession:
             await self._type_frame(content[start : start + KEY_FRAME_BYTES])
 
     async def _type_frame(self, content: bytes) -> None:
+        clock = asyncio.get_running_loop().time
+        give_up_at = clock() + ANSWER_SECONDS
+        # A frame is taken whole or not at all, so one that found no room can go again.
+        while not await self._offer_frame(content):
+            error = self._input_error
+            if error is None or error.code != "busy" or clock() >= give_up_at:
+                raise self._input_refusal()
+            await asyncio.sleep(BUSY_SECONDS)
+
+    async def _offer_frame(self, content: bytes) -> bool:
+        """Send *content* and tell whether it was taken, or else refused."""
         self._input_error = None
         # No await between: what is noted as typed is what was handed to the socket.
         if not self._socket.send(content):
@@ -189,10 +203,10 @@ class TerminalSession:
 
         answered = await self.until(is_answered, ANSWER_SECONDS)
         if self.ledger.accepted >= wanted:
-            return
+            return True
         self.ledger.discard()
         if answered:
-            raise self._input_refusal()
+            return False
         raise TerminalError(f"{self.label} took no keys within {ANSWER_SECONDS:.0f} s.")
 
     def _input_refusal(self) -> VibeError:
@@ -266,6 +280,8 @@ class TerminalSession:
             case Error(id=str()):
                 return
             case Error():
+                # Before the room counts anew: what is refused is not sent again.
+                self.ledger.discard()
                 self._input_error = message
             case Resized(cols=cols, rows=rows) if self.screen is not None:
                 self.screen.resize(cols, rows)

@@ -8,6 +8,8 @@ While the worker is away the replica stays, so viewers keep what they can scroll
 
 from collections.abc import Callable
 
+import msgspec
+
 from vibehq_nb.core.credit import CREDIT_BYTES
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.messages import (
@@ -128,7 +130,12 @@ class Uplink:
             hello: What the worker has.
             needed: The smallest offset from which a viewer goes on, if any does.
             commands: Up to which offset it is recorded what ran.
+
+        Raises:
+            DeniedError: ``bad-message`` if it holds less than nothing.
         """
+        if hello.oldest > hello.offset:
+            raise DeniedError("bad-message", "The oldest byte is beyond the last.")
         if self._link is not None and self._link is not connection:
             self._link.close(Close.REPLACED, "a newer link took over")
         self._link = connection
@@ -188,6 +195,11 @@ class Uplink:
         self._announced_head = self.head
         size = self.stream.size
         self._begin(offset, size.cols, size.rows)
+
+    def end(self, exited: Exited) -> None:
+        """Note how the shell ended, at most as far as it is known to have printed."""
+        offset = min(exited.offset, self.head)
+        self.exited = msgspec.structs.replace(exited, offset=offset)
 
     def lose(self) -> None:
         """Go on without the link."""

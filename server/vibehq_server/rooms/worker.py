@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 REQUEST_SECONDS = 10.0
 MAX_REQUESTS = 256
 MAX_TERMINALS = 256
+MAX_REASON = 4096
+"""Characters of a worker's refusal that are passed on."""
 
 
 class WorkerRoom(ReplicatedRoom):
@@ -166,7 +168,8 @@ class WorkerRoom(ReplicatedRoom):
         if isinstance(message, Done):
             answer.set_result(message.result)
         else:
-            answer.set_exception(DeniedError(message.code, message.message))
+            reason = message.message[:MAX_REASON]
+            answer.set_exception(DeniedError(message.code, reason))
 
     def tick(self) -> None:
         """Say nothing: a worker follows no log, and pings keep its socket alive."""

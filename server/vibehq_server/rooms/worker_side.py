@@ -57,11 +57,12 @@ class WorkerSide:
         self._room.recorder.greet()
         self._room.report()
         for viewer in self._room.viewers:
-            self._rejoin(viewer, is_same_epoch=before == hello.epoch)
+            is_ahead = viewer.phase == "live" and viewer.cursor > self._room.uplink.head
+            self._rejoin(viewer, goes_on=before == hello.epoch and not is_ahead)
             self._room.keystrokes.release(viewer)
 
-    def _rejoin(self, viewer: Viewer, *, is_same_epoch: bool) -> None:
-        if viewer.phase == "waiting" or not is_same_epoch:
+    def _rejoin(self, viewer: Viewer, *, goes_on: bool) -> None:
+        if viewer.phase == "waiting" or not goes_on:
             viewer.told_exit = False
             self._room.admit(viewer)
             return
@@ -103,7 +104,7 @@ class WorkerSide:
                 if self._room.uplink.stream.resize(cols, rows):
                     self._room.notes.sized(cols, rows)
             case Exited():
-                self._room.uplink.exited = message
+                self._room.uplink.end(message)
             case Frozen(is_frozen=is_frozen):
                 self._room.uplink.is_frozen = is_frozen
                 for viewer in self._room.viewers:

@@ -17,11 +17,11 @@ class InputAck(Message):
     """Keystrokes of a session up to this count are in the terminal's queue."""
 
     offset: Count
-    session: str | UnsetType = UNSET
+    session: Name | UnsetType = UNSET
     """Which input session; this and what follows between worker and room only."""
     number: Count | UnsetType = UNSET
     """The input frame that is answered."""
-    refused: str | UnsetType = UNSET
+    refused: Name | UnsetType = UNSET
     """Why nothing of that frame was taken: frozen, busy, gap or exited."""
 
 
@@ -97,7 +97,7 @@ class Exited(Message):
 
     offset: Count
     code: int | None = None
-    signal: str | None = None
+    signal: Name | None = None
 
 
 class ContainerConnected(Message):

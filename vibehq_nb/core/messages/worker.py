@@ -20,13 +20,13 @@ class WorkerHello(Message):
     """A worker's first frame on its control socket."""
 
     protocol: int
-    version: str
+    version: Name
     worker: Name
     host: Text
     generation: Count
     """Milliseconds since 1970 at the worker's start; the higher one fences."""
-    providers: list[str]
-    terminals: list[str]
+    providers: Words
+    terminals: list[Name]
 
 
 class Spawn(Message):
@@ -117,5 +117,5 @@ class Failed(Message):
     """The request with this id was not carried out."""
 
     id: MessageId
-    code: str
+    code: Name
     message: str

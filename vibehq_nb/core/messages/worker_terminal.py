@@ -1,6 +1,8 @@
 """Messages on a worker's terminal socket."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from vibehq_nb.core.messages.base import Cells, Count, Message, Name, Text
 
@@ -9,17 +11,17 @@ class Hello(Message):
     """A worker's first frame on a terminal socket: what it holds."""
 
     protocol: int
-    epoch: str
+    epoch: Annotated[str, Meta(min_length=1, max_length=64)]
     oldest: Count
     offset: Count
     cols: Cells
     rows: Cells
     state: Literal["running", "exited", "frozen"]
     screen: Literal["vt", "tail"]
-    inputs: dict[str, int]
+    inputs: Annotated[dict[Name, Count], Meta(max_length=256)]
     """Accepted bytes by input session."""
     code: int | None = None
-    signal: str | None = None
+    signal: Name | None = None
 
 
 class Since(Message):
