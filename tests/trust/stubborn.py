@@ -40,11 +40,12 @@ class StubbornClient:
         return cls(reader, writer)
 
     def send(self, text: str) -> None:
-        """Send one short text frame."""
+        """Send one text frame of less than 64 KiB."""
         payload, mask = text.encode(), os.urandom(4)
-        assert len(payload) < 126
         masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-        self._writer.write(bytes([0x81, 0x80 | len(payload)]) + mask + masked)
+        size = len(payload)
+        length = bytes([0x80 | size]) if size < 126 else struct.pack("!BH", 0xFE, size)
+        self._writer.write(b"\x81" + length + mask + masked)
 
     async def close_code(self) -> int:
         """Read on to the server's close frame; return its code."""

@@ -93,7 +93,7 @@ async def test_b59_sizes_beyond_measure_are_refused_and_change_nothing() -> None
             )
 
 
-async def test_b59_over_http(site: Site) -> None:
+async def test_bad_sizes_are_refused_over_http_too(site: Site) -> None:
     await site.open("cat")
     before = site.agent.terminals["vm"].stream.size
     for bad in BAD_SIZES[:-1]:

@@ -37,6 +37,7 @@ MAY = {
     "viewer": {"terminal ack", "ops subscribe"},
     "operator": {
         *("terminal (binary)", "terminal ack", "terminal resize", "terminal writer"),
+        "terminal size-policy",
         *("ops subscribe", "ops event", "hil hil-request", "hil hil-cancel"),
     },
     "approver": {
@@ -74,7 +75,8 @@ CASES = [(party, kind) for party, kinds in MAY_SEND.items() for kind in kinds]
 def test_the_table_gives_each_role_what_is_written_down_and_no_more(role: Role) -> None:
     allowed = {f"{p} {k}" for p, k in CASES if may_send(p, k, {role})}
     if role is Role.WORKER:
-        people = {"terminal resize", "terminal writer", "hil hil-decision"}
+        people = {"terminal resize", "terminal writer", "terminal size-policy"}
+        people |= {"hil hil-decision"}
         assert allowed == {f"{party} {kind}" for party, kind in CASES} - people
     else:
         assert allowed == MAY[role]

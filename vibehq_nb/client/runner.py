@@ -21,7 +21,7 @@ from vibehq_nb.client.session import TerminalSession
 from vibehq_nb.client.shell import Capture, typed_form
 from vibehq_nb.core.errors import VibeError
 from vibehq_nb.core.ids import Position
-from vibehq_nb.core.messages import Exited, Gap
+from vibehq_nb.core.messages import Connected, Exited, Gap
 from vibehq_nb.core.vt import plain_text
 
 INTERRUPT = b"\x03"
@@ -42,6 +42,7 @@ class _Heard(Capture):
 
     begun_after: Position | None = None
     is_shell_gone: bool = False
+    is_end_unknown: bool = False
 
     def hear(self, event: TerminalEvent) -> None:
         match event:
@@ -51,6 +52,8 @@ class _Heard(Capture):
                 self.lose()
             case Exited():
                 self.is_shell_gone = True
+            case Connected(resume="reset"):
+                self.is_shell_gone = self.is_end_unknown = True
 
     @property
     def has_news(self) -> bool:
@@ -197,6 +200,11 @@ class Runner:
             if due is not None:
                 wait = min(wait, max(due - clock(), 0.0))
             await session.until(lambda: capture.has_news, wait)
+            if capture.is_end_unknown:
+                raise TerminalEndedError(
+                    f"{self._label} began anew while the command ran, as when its "
+                    "worker dies: how the command ended is unknown."
+                )
             if capture.is_shell_gone:
                 raise TerminalEndedError(
                     f"The shell in {self._label} ended while the command ran."
