@@ -158,7 +158,7 @@ async def test_a_hundred_openings_and_closings_leave_nothing_behind(
         after = me.num_fds(), len(me.children()), len(asyncio.all_tasks())
         grown = me.memory_info().rss - memory
         cgroups = agent._places._providers["local"]._freezer._place  # type: ignore[attr-defined]
-        left = list(cgroups[0].glob("vibehq-*")) if cgroups else []
+        left = list(cgroups[0].glob(f"vibehq-{me.pid}-*")) if cgroups else []
 
     assert after <= before
     assert grown < 8 * 2**20

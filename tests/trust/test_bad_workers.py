@@ -301,7 +301,7 @@ async def test_b74_a_worker_that_sends_without_credit_costs_a_ring_and_no_more()
             assert await viewer.read_bytes(2) == b"%02d" % number
         await sending
         await until(lambda: room.position.offset == total, 30)
-        stream = room._uplink.stream
+        stream = room.uplink.stream
 
         assert stream.head - stream.oldest <= RING_BYTES
         late = await house.connect("terminal/vm", epoch="e1", offset=total - 1000)
