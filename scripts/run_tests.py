@@ -24,7 +24,15 @@ ALLOWED_SKIPS = ("needs root", "needs a user other than root", "needs a package"
 NO_TESTS_COLLECTED = 5  # pytest's exit code
 FULL = os.environ.get("VIBEHQ_ROUNDS") == "full"
 NO_BROWSER = ("-p", "no:playwright")
-PACKAGES = {"chromium": "chromium", "strace": "strace"}
+CONTAINERS = ("busybox", "conmon", "podman", "runc")
+PACKAGES = {
+    "busybox": "busybox-static",
+    "chromium": "chromium",
+    "conmon": "conmon",
+    "podman": "podman",
+    "runc": "runc",
+    "strace": "strace",
+}
 """Debian's package of each program that some tests need."""
 
 
@@ -77,7 +85,7 @@ RUNBOOK_OPTIONS = (
 
 TIERS = (
     Tier("unit", ("tests/unit",)),
-    Tier("integration", ("tests/integration",), programs=("strace",)),
+    Tier("integration", ("tests/integration",), programs=(*CONTAINERS, "strace")),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
     Tier(
         "trust",

@@ -28,15 +28,15 @@ class Opened:
         self.output += output
 
     async def saw(self, text: bytes) -> None:
-        await until(lambda: text in self.output)
+        await until(lambda: text in self.output, 30)
 
     async def ended(self) -> Exit:
-        await until(lambda: self.exits, 20)
+        await until(lambda: self.exits, 30)
         return self.exits[0]
 
     async def runs(self, is_it: Callable[[Foreground], bool]) -> Foreground:
         """Await a foreground job."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not ((job := await self.process.foreground()) and is_it(job)):
                 await asyncio.sleep(0.005)
             return job

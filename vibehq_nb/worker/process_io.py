@@ -27,6 +27,8 @@ class GatheringProcess:
         self._count = 0  # bytes read so far
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
+        self._on_output: Callable[[bytes], None] = _ignore
+        self._on_exit: Callable[[Exit], None] = _ignore
         self.ended = asyncio.Event()
 
     def start(
@@ -41,9 +43,13 @@ class GatheringProcess:
     def _begin(self) -> None:
         raise NotImplementedError
 
-    def _gather(self, output: bytes) -> None:
+    def _hold(self, output: bytes) -> None:
+        """Keep *output* for the next ``flush``."""
         self._count += len(output)
         self._gathered += output
+
+    def _gather(self, output: bytes) -> None:
+        self._hold(output)
         waited = self._loop.time() - self._flushed_at
         if len(self._gathered) >= GATHER_BYTES or waited >= GATHER_SECONDS:
             self.flush()
@@ -162,3 +168,7 @@ class DescriptorProcess(GatheringProcess):
             self._loop.remove_writer(fd)
         self._is_reading = False
         return fd
+
+
+def _ignore(_told: object) -> None:
+    pass

@@ -2,21 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.messages import Spawn
+from vibehq_nb.worker.providers.container import ContainerProvider
 from vibehq_nb.worker.providers.local import LocalProvider
 from vibehq_nb.worker.providers.names import told
 from vibehq_nb.worker.providers.port import Opening, Process, Provider
+from vibehq_nb.worker.providers.runtime import DOCKER, PODMAN
 
 OPEN_SECONDS = 20.0
 """How long a place may take to open a terminal."""
+LATE_SECONDS = 5.0
+"""How long the end of the worker waits for those that took longer."""
 
 
 def standard_providers() -> list[Provider]:
     """Return every provider there is, whether it can work here or not."""
-    return [LocalProvider()]
+    return [LocalProvider(), ContainerProvider(DOCKER), ContainerProvider(PODMAN)]
 
 
 class Places:
@@ -29,6 +34,7 @@ class Places:
         self._worker = worker
         self._runtime = runtime
         self._providers = {one.name: one for one in providers or standard_providers()}
+        self._late: set[asyncio.Task[None]] = set()  # each ends by its own deadlines
 
     def usable(self) -> list[str]:
         """Return the names of those that can work here."""
@@ -59,16 +65,39 @@ class Places:
             rows=request.rows,
             runtime=self._runtime,
         )
+        task = asyncio.create_task(provider.open(opening))
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                return await provider.open(opening)
+                return await asyncio.shield(task)
         except TimeoutError:
+            self._abandon(task)
             raise DeniedError(
                 "no-answer",
                 f'"{request.target}" did not open within {OPEN_SECONDS:g} s.',
             ) from None
+        except asyncio.CancelledError:
+            self._abandon(task)
+            raise
+
+    def _abandon(self, opening: asyncio.Task[Process]) -> None:
+        # What has begun elsewhere goes on whether we wait for it or not.
+        task = asyncio.create_task(_close_late(opening))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def close(self) -> None:
         """Let go of what the providers keep between openings."""
+        if self._late:
+            _, late = await asyncio.wait(self._late, timeout=LATE_SECONDS)
+            for task in late:
+                task.cancel()
         for provider in self._providers.values():
             await provider.close()
+
+
+async def _close_late(opening: asyncio.Task[Process]) -> None:
+    """Close what is opened after nobody waits for it any more."""
+    with suppress(DeniedError):
+        process = await opening
+        process.start(lambda _output: None, lambda _exit: None)
+        await process.close()
