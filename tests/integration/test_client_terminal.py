@@ -118,7 +118,7 @@ def test_a_line_the_shell_cannot_read_fails_and_the_next_one_runs(
 def test_more_than_a_viewer_can_follow_is_cut_and_its_end_is_known(
     term: Terminal,
 ) -> None:
-    result = term.run("seq 3000000; (exit 3)", check=False)
+    result = term.run("seq 1500000; (exit 3)", check=False)
 
     assert result.is_cut
     assert result.exit_code == 3

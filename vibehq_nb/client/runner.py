@@ -181,11 +181,13 @@ class Runner:
             stop_listening()
             if was_free:
                 session.give_back()
+        duration_s = clock() - started
+        text = await asyncio.to_thread(plain_text, capture.output)
         return CommandResult(
             command=command,
             exit_code=capture.exit_code,
-            output=plain_text(capture.output).rstrip("\n"),
-            duration_s=clock() - started,
+            output=text.rstrip("\n"),
+            duration_s=duration_s,
             terminal=self._label,
             is_cut=capture.is_cut,
             used_sentinel=capture.word is not None,

@@ -140,3 +140,18 @@ def test_only_strings_of_the_wanted_numbers_are_taken_out() -> None:
         Osc(7, b"file:///x", 14),
         b"b\x1b]133;A\x07\x1b]8;;u\x07c\x1b]1",
     ]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "ä ", "\r\n", "\x1b[31m", "\x1b[0m", "\n", "\r", "\0"]),
+        max_size=30,
+    )
+)
+def test_lines_and_colours_are_read_alike_the_short_and_the_long_way(
+    parts: list[str],
+) -> None:
+    text = "".join(parts)
+
+    # A movement that moves nothing leads past the short way.
+    assert plain_text(text.encode()) == plain_text(f"\x1b[1G{text}".encode())
