@@ -25,13 +25,16 @@ NO_TESTS_COLLECTED = 5  # pytest's exit code
 FULL = os.environ.get("VIBEHQ_ROUNDS") == "full"
 NO_BROWSER = ("-p", "no:playwright")
 CONTAINERS = ("busybox", "conmon", "podman", "runc")
+SHELLS = ("fish", "zsh")
 PACKAGES = {
     "busybox": "busybox-static",
     "chromium": "chromium",
     "conmon": "conmon",
+    "fish": "fish",
     "podman": "podman",
     "runc": "runc",
     "strace": "strace",
+    "zsh": "zsh",
 }
 """Debian's package of each program that some tests need."""
 
@@ -85,7 +88,11 @@ RUNBOOK_OPTIONS = (
 
 TIERS = (
     Tier("unit", ("tests/unit",)),
-    Tier("integration", ("tests/integration",), programs=(*CONTAINERS, "strace")),
+    Tier(
+        "integration",
+        ("tests/integration",),
+        programs=(*CONTAINERS, *SHELLS, "strace"),
+    ),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
     Tier(
         "trust",

@@ -24,6 +24,7 @@ class Place:
     def __init__(self, server: ServerProcess, home: Path) -> None:
         self.server = server
         self.home = home
+        self.shell = "/bin/bash"
         self.data = server.data
         self.workers: list[subprocess.Popen[bytes]] = []
 
@@ -64,7 +65,7 @@ class Place:
             for key, value in os.environ.items()
             if not key.startswith(("VIBEHQ_", "XDG_"))
         }
-        return {**kept, "HOME": str(self.home), "SHELL": "/bin/bash", **more}
+        return {**kept, "HOME": str(self.home), "SHELL": self.shell, **more}
 
     async def online(self, name: str = "w") -> None:
         """Wait until a worker is there."""
@@ -108,14 +109,18 @@ class Place:
 
 
 @asynccontextmanager
-async def place(folder: Path, *further_hosts: str) -> AsyncIterator[Place]:
+async def place(
+    folder: Path, *further_hosts: str, shell: str = "/bin/bash"
+) -> AsyncIterator[Place]:
     """Run a server and a worker called ``w`` until the block ends."""
     options = [f"--allowed-host={host}" for host in further_hosts]
     home = folder / "home"
     home.mkdir()
-    (home / ".bashrc").write_text("PS1='$ '\n")
+    for rcfile in (".bashrc", ".zshrc"):
+        (home / rcfile).write_text("PS1='$ '\n")
     async with served(folder, *options) as server:
         here = Place(server, home)
+        here.shell = shell
         here.start_worker()
         try:
             await here.online()

@@ -35,7 +35,7 @@ class Began:
         cwd: The folder it began in; empty if the shell told none.
         offset: Where its output begins.
         at: When, in seconds of the caller's clock.
-        session: Whose keys came last before it.
+        session: Who pressed Enter for it; empty if nobody did.
     """
 
     number: int
@@ -85,13 +85,16 @@ class CommandTracker:
         self._number = 0
         self._running: Began | None = None
         self._echo: bytearray | None = None  # full: what follows is not kept
+        self._entered = ""  # who pressed Enter first at this prompt, …
+        self._entered_last = ""  # … and last of all: perhaps before the prompt
 
-    def feed(self, data: bytes, now: float, session: str = "") -> list[Began | Ended]:
-        """
-        Take the stream's next bytes, read at *now*, and return what they tell.
+    def enter(self, session: str) -> None:
+        """Note that *session* pressed Enter."""
+        self._entered = self._entered or session
+        self._entered_last = session
 
-        *session* is whose keys came last.
-        """
+    def feed(self, data: bytes, now: float) -> list[Began | Ended]:
+        """Take the stream's next bytes, read at *now*, and return what they tell."""
         found: list[Began | Ended] = []
         for item in self._scanner.feed(data):
             if isinstance(item, bytes):
@@ -105,7 +108,7 @@ class CommandTracker:
             else:
                 mark = decode_mark(item.body)
                 if self._is_ours(mark):
-                    found += self._take(mark, start, now, session)
+                    found += self._take(mark, start, now)
         return found
 
     def _is_ours(self, mark: Mark) -> bool:
@@ -113,22 +116,22 @@ class CommandTracker:
             self._is_bound, self._shell = True, mark.shell
         return mark.shell == self._shell
 
-    def _take(
-        self, mark: Mark, start: int, now: float, session: str
-    ) -> list[Began | Ended]:
+    def _take(self, mark: Mark, start: int, now: float) -> list[Began | Ended]:
         match mark.kind:
+            case "A":
+                self._entered = ""
             case "B":
                 self._echo = bytearray()
             case "C":
                 # A shell that tells of no end in between has gone on all the same;
                 # inside the mark, because no two events have the same place.
                 ended = self._end(None, start, start + 1, now)
-                return ended + self._begin(mark, now, session)
+                return ended + self._begin(mark, now)
             case "D":
                 return self._end(mark.exit_code, start, self._offset, now)
         return []
 
-    def _begin(self, mark: Mark, now: float, session: str) -> list[Began | Ended]:
+    def _begin(self, mark: Mark, now: float) -> list[Began | Ended]:
         self._number += 1
         told = mark.option("cmdline_url")
         if told is not None:
@@ -139,7 +142,12 @@ class CommandTracker:
         if not self._bucket.take(now):
             return []
         self._running = Began(
-            self._number, _shown(command), self.cwd, self._offset, now, session
+            number=self._number,
+            command=_shown(command),
+            cwd=self.cwd,
+            offset=self._offset,
+            at=now,
+            session=self._entered or self._entered_last,
         )
         return [self._running]
 

@@ -30,9 +30,14 @@ class CommandHistory:
         """The shell's folder as it told last; empty before that."""
         return self._tracker.cwd
 
-    def feed(self, output: bytes, session: str) -> None:
-        """Take output; *session* is whose keys came last."""
-        for event in self._tracker.feed(output, self.clock(), session):
+    def typed(self, session: str, keys: bytes) -> None:
+        """Take what *session* typed."""
+        if b"\r" in keys or b"\n" in keys:
+            self._tracker.enter(session)
+
+    def feed(self, output: bytes) -> None:
+        """Take output."""
+        for event in self._tracker.feed(output, self.clock()):
             self._events.append((next(self._numbers), event))
 
     def after(self, number: int) -> tuple[int, Began | Ended] | None:

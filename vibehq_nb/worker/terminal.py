@@ -62,7 +62,6 @@ class Terminal:
         self.ledger = InputLedger()
         self._pastes = PasteGuard()
         self.commands = CommandHistory()
-        self._typed_by = ""  # the session whose keys came last
         self.exit: Exit | None = None
         self.watchers = 0  # as far as a room that is there has told
         self.is_frozen = False
@@ -92,7 +91,7 @@ class Terminal:
 
     def _on_output(self, output: bytes) -> None:
         self.stream.append(output)
-        self.commands.feed(output, self._typed_by)
+        self.commands.feed(output)
         self.painter.wake()
         self.update_reading()
         self._on_change()
@@ -127,7 +126,7 @@ class Terminal:
         # Counted as the client sent it, whatever the guard leaves out.
         if not self.process.write(self._pastes.clean(session, fresh)):
             return Taken(total, "busy")
-        self._typed_by = session
+        self.commands.typed(session, fresh)
         return Taken(self.ledger.take(session, len(fresh)), "")
 
     def resize(self, cols: int, rows: int) -> None:

@@ -31,7 +31,8 @@ def test_a_command_has_its_line_its_folder_its_output_and_its_end() -> None:
     stream = b"\x1b]7;file://host/a%20b\x07" + PROMPT + ran("ls%20-l", b"out\r\n", 3)
     tracker = CommandTracker()
 
-    began, ended = tracker.feed(stream, 10.0, "ana")
+    tracker.enter("ana")
+    began, ended = tracker.feed(stream, 10.0)
 
     assert began == Began(1, "ls -l", "/a b", stream.index(b"out"), 10.0, "ana")
     assert isinstance(ended, Ended)
@@ -48,6 +49,21 @@ def test_time_is_counted_from_the_mark_before_to_the_mark_after() -> None:
 
     assert isinstance(ended, Ended)
     assert ended.duration_s == 2.5
+
+
+def test_a_command_is_whose_enter_came_first_at_its_prompt() -> None:
+    tracker = CommandTracker()
+    tracker.feed(PROMPT, 0.0)
+    tracker.enter("ana")
+    tracker.enter("bob")  # types ahead, before the shell has answered
+
+    first, _ = tracker.feed(ran("a", b""), 0.0)
+    second, _ = tracker.feed(ran("b", b""), 0.0)
+    tracker.enter("eve")
+    third, _ = tracker.feed(ran("c", b""), 0.0)
+
+    found = [event.session for event in (first, second, third) if type(event) is Began]
+    assert found == ["ana", "bob", "eve"]
 
 
 @given(st.lists(st.integers(0, 400), max_size=8))

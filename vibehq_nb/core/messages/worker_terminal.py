@@ -64,7 +64,7 @@ class CommandStarted(Message):
     command: Text
     cwd: Text
     session: str
-    """Whose keys came last before it; empty if nobody's did."""
+    """Who pressed Enter for it; empty if nobody did."""
     age_s: float
     """Seconds since it began: the worker's clock may be wrong."""
 
