@@ -327,3 +327,33 @@ async def test_folders_and_long_lines_are_told_by_every_shell(
     assert second["command"].startswith("echo 'größe xxx")
     assert second["command"].endswith("…")
     assert len(second["command"].encode()) <= 4096
+
+
+async def test_commands_are_told_at_their_place_and_again_to_who_has_not_recorded_them(
+    rooms: WorkerRooms, home: Path
+) -> None:
+    async with running_agent(rooms, home):
+        shell, _ = await opened(rooms)
+        room = shell.room
+        await shell.run("seq 3; seq 100000")
+        await shell.run("(exit 5)")
+        await until(lambda: len(room.of("command-ended")) == 2)
+        first = commands_told(room)
+        room.recorded = first[1]["at_byte"]
+        rooms.die()
+        await rooms.start()
+        await until(lambda: len(room.of("command-ended")) == 3)
+        again = commands_told(room)[len(first) :]
+
+    for told in first:
+        assert room.heads[room.messages.index(told)] == told["at_byte"]
+    start, end = first[0]["at_byte"], first[1]["output_end"]
+    assert room.output[start:end].startswith(b"1\r\n2\r\n3\r\n1\r\n")
+    assert room.output[start:end].endswith(b"\n100000\r\n")
+    assert [told["number"] for told in again] == [2, 2]
+    assert again[0]["age_s"] > first[2]["age_s"]
+    assert again[1] == first[3]
+
+
+def commands_told(room: TerminalRoom) -> list[dict[str, object]]:
+    return [told for told in room.messages if told["type"].startswith("command-")]

@@ -37,6 +37,8 @@ class TerminalRoom:
         self.output = bytearray()
         self.hellos: list[Json] = []
         self.messages: list[Json] = []
+        self.heads: list[int] = []  # where the output was when each of them came
+        self.recorded = 0  # what ran is recorded up to here
         self.keyframes: list[tuple[Json, bytes]] = []
         self.acknowledges = True
         self.asks: list[int] = []  # what the next links ask for, instead of the head
@@ -65,7 +67,8 @@ class TerminalRoom:
             self.output.clear()
         self._due = 0
         offset = self.asks.pop(0) if self.asks else self.head
-        await self.send(connection, type="since", offset=offset)
+        recorded = self.recorded
+        await self.send(connection, type="since", offset=offset, commands=recorded)
         self.connection = connection
         try:
             async for frame in connection:
@@ -79,6 +82,7 @@ class TerminalRoom:
         if isinstance(frame, str):
             message = json.loads(frame)
             self.messages.append(message)
+            self.heads.append(self.head)
             if message["type"] == "snapshot":
                 self._due, self._frame = message["bytes"], bytearray()
             elif message["type"] == "since":
