@@ -117,6 +117,24 @@ def test_t14_both_versions_tell_the_same_story(
     )
 
 
+def test_its_commands_are_places_to_jump_to(term: Terminal, tmp_path: Path) -> None:
+    with term.record() as recording:
+        term.run("echo one; seq 3")
+        term.run("(exit 4)", check=False)
+    eventually(lambda: len(recording.commands()["exit_code"].dropna()) == 2)
+
+    table = recording.commands()
+    marks = [
+        event.text
+        for event in events(recording.export(tmp_path / "marks.cast"))[1]
+        if event.code == "m"
+    ]
+
+    assert list(table["command"]) == marks == ["echo one; seq 3", "(exit 4)"]
+    assert list(table["exit_code"]) == [0, 4]
+    assert table["time"].is_monotonic_increasing
+
+
 def test_a_flood_is_in_the_export_byte_by_byte(term: Terminal, tmp_path: Path) -> None:
     flood = tmp_path / "flood.txt"
     flood.write_text("".join(f"{n:08d} {'ü' * (n % 70)}\n" for n in range(40_000)))
@@ -134,7 +152,7 @@ def test_a_password_typed_with_echo_off_is_nowhere_in_a_recording(
 ) -> None:
     with term.record() as recording:
         term.send("read -s -p 'Password: ' secret; echo; echo got ${#secret}\r")
-        eventually(lambda: "Password: " in term.screen().splitlines()[-1])
+        eventually(lambda: term.screen().splitlines()[-1] == "Password:")
         term.send("correct-horse-battery\r")
         eventually(lambda: "got 21" in term.screen())
 

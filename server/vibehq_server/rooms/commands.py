@@ -46,11 +46,11 @@ class Commands:
         """Return up to which offset of the stream all is recorded."""
         return self._last.offset if self._last.epoch == epoch else 0
 
-    def take(self, message: CommandStarted | CommandEnded) -> None:
-        """Record what the worker tells, once."""
+    def take(self, message: CommandStarted | CommandEnded) -> bool:
+        """Record what the worker tells, once; return whether it was new."""
         epoch = self._uplink.epoch
         if message.at_byte <= self.recorded(epoch):
-            return
+            return False
         self._last = Position(epoch, message.at_byte)
         if isinstance(message, CommandStarted):
             self._notes.add(
@@ -77,6 +77,7 @@ class Commands:
                     duration_s=max(message.duration_s, 0.0),
                 )
             )
+        return True
 
     def _user(self, session: str) -> str | None:
         if not session:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import RoomKey
 from vibehq_nb.core.messages import (
+    CommandEnded,
+    CommandStarted,
+    Hello,
     Message,
     RecordingEnded,
     RecordingSegment,
@@ -168,6 +171,25 @@ class Recorder:
 
     # What the room tells
 
+    def needed(self, hello: Hello) -> int | None:
+        """Return the offset from which a recording goes on, if the worker has it."""
+        store = self._hub.recordings
+        wanted = None if store is None else self._wanted(store, hello.epoch)
+        is_there = wanted is not None and hello.oldest <= wanted <= hello.offset
+        return wanted if is_there else None
+
+    def _wanted(self, store: RecordingStore, epoch: str) -> int | None:
+        tape, running = self._tape, self._running
+        if tape is not None and running is not None:
+            return tape.cursor if running.epoch == epoch else None
+        if (found := store.unfinished(self._terminal)) is not None:
+            return found.summary.cursor if found.begin.epoch == epoch else None
+        return 0 if store.is_always and self._is_new(store, epoch) else None
+
+    def _is_new(self, store: RecordingStore, epoch: str) -> bool:
+        """Tell whether nothing of this life of the terminal is recorded yet."""
+        return all(one.begin.epoch != epoch for one in store.of(self._terminal))
+
     def greet(self) -> None:
         """Go on with what was being recorded, now that the worker is there."""
         if (store := self._hub.recordings) is None:
@@ -201,9 +223,7 @@ class Recorder:
     def _obey_policy(self, store: RecordingStore) -> None:
         if not store.is_always or store.is_full:
             return
-        epoch = self._uplink.epoch
-        known = store.of(self._terminal)
-        is_new = all(one.begin.epoch != epoch for one in known)
+        is_new = self._is_new(store, self._uplink.epoch)
         if is_new or self._uplink.exited is None:
             self._begin(store, POLICY, is_whole=is_new)
 
@@ -241,6 +261,13 @@ class Recorder:
                 exit_code=exit_code,
             )
             tape.hold(mark)
+
+    def command(self, message: CommandStarted | CommandEnded) -> None:
+        """Mark where a command began, or ended."""
+        if isinstance(message, CommandStarted):
+            self.mark(message.at_byte, message.command, "command")
+        else:
+            self.mark(message.at_byte, "", "command-end", message.exit_code)
 
     def title(self, text: str) -> None:
         """Record the terminal's new title."""

@@ -182,6 +182,8 @@ class Tape:
     def pull(self) -> None:
         """Hand over what the ring has beyond the cursor, as far as there is room."""
         while (pen := self.pen) is not None and not self._needs and not pen.is_full:
+            if self._uplink.is_fetching and self.cursor < self._uplink.stream.oldest:
+                break  # older bytes are on their way
             if self.cursor < self._uplink.stream.oldest:
                 self._need("gap", "the disk was too slow or the link too long away")
             elif not self._put_next(pen):

@@ -50,7 +50,8 @@ class WorkerSide:
             if viewer.phase == "live":
                 viewer.position = Position(before, viewer.cursor)
         recorded = self._room.commands.recorded(hello.epoch)
-        needed = self._room.viewers.needed(hello)
+        wanted = (self._room.viewers.needed(hello), self._room.recorder.needed(hello))
+        needed = min((one for one in wanted if one is not None), default=None)
         self._room.uplink.greet(connection, hello, needed, recorded)
         self._room.keyboard.recount(hello, counted)
         self._room.linked.set()
@@ -81,7 +82,8 @@ class WorkerSide:
             case Title() | Cwd():
                 self._rename(message)
             case CommandStarted() | CommandEnded():
-                self._room.commands.take(message)
+                if self._room.commands.take(message):
+                    self._room.recorder.command(message)
             case Resized() | Exited() | Frozen():
                 self._change(message)
 
