@@ -122,17 +122,20 @@ export class RecordingView {
       title: h("span", { class: "vhq-title", hook: "title" }),
       facts: h("span", { class: "vhq-size", hook: "facts" }),
       screen: h("div", { class: "vhq-screen", hook: "screen" }),
-      previous: button("previous", "⏮", () => this.player?.jump(-1), {
+      previous: button("previous", "", () => this.player?.jump(-1), {
         title: "Previous command (P)",
         "aria-label": "Previous command",
+        "data-icon": "previous",
       }),
-      toggle: button("toggle", "▶", () => this.player?.toggle(), {
+      toggle: button("toggle", "", () => this.player?.toggle(), {
         title: "Play or pause (space)",
         "aria-label": "Play",
+        "data-icon": "play",
       }),
-      next: button("next", "⏭", () => this.player?.jump(1), {
+      next: button("next", "", () => this.player?.jump(1), {
         title: "Next command (N)",
         "aria-label": "Next command",
+        "data-icon": "next",
       }),
       seek,
       ticks: h("span", { class: "vhq-ticks", hook: "ticks" }),
@@ -227,7 +230,8 @@ export class RecordingView {
     const { parts } = this;
     this.state(status.state);
     const isPlaying = status.state === "playing";
-    setText(parts.toggle, isPlaying ? "⏸" : status.state === "ended" ? "↻" : "▶");
+    const isOver = status.state === "ended";
+    parts.toggle.dataset.icon = isPlaying ? "pause" : isOver ? "again" : "play";
     parts.toggle.setAttribute("aria-label", isPlaying ? "Pause" : "Play");
     parts.speed.value = String(status.speed);
     parts.skip.setAttribute("aria-pressed", String(status.skipsPauses));
