@@ -193,10 +193,10 @@ def ours(*, has_screen: bool = True, is_raw: bool = False) -> Iterator[Kind]:
         rooms: dict[str, str] = {}
 
         def open_terminal(name: str) -> None:
-            opened = api.request("POST", "/api/terminals", {"target": "local"})
-            rooms[name] = opened["id"]
+            asked = {"target": "local", "name": f"{name}-{len(kind.opened)}"}
+            rooms[name] = api.request("POST", "/api/terminals", asked)["id"]
 
-        yield Kind(
+        kind = Kind(
             name="ours",
             pids=[one.pid for one in server._processes[:2]],
             url=lambda name: (
@@ -207,6 +207,7 @@ def ours(*, has_screen: bool = True, is_raw: bool = False) -> Iterator[Kind]:
             decode=lambda frame: frame if isinstance(frame, bytes) else b"",
             create=open_terminal,
         )
+        yield kind
 
 
 # Peers

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from vibehq_nb.core.backoff import reconnect_delay
 from vibehq_nb.core.errors import UsageError
 from vibehq_nb.core.messages import Close
+from vibehq_nb.worker.direct import DirectConnection
 from vibehq_nb.worker.endpoint import EndpointSource
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class FencedError(Exception):
 class Served(Protocol):
     """What talks over a link while it is up."""
 
-    async def serve(self, connection: ClientConnection) -> None:
+    async def serve(self, connection: DirectConnection) -> None:
         """Talk until the connection ends; ConnectionClosed may be raised."""
         ...
 
@@ -129,7 +130,9 @@ class Dialer:
             open_timeout=10,
             close_timeout=1,
             logger=_frames_logger,
+            create_connection=DirectConnection,
         ) as connection:
+            assert isinstance(connection, DirectConnection)
             logger.info("%s: linked", self._name)
             self._complaint = ""
             self.is_up = True
