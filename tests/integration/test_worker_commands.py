@@ -220,11 +220,10 @@ async def test_an_idle_terminal_is_closed_and_a_job_or_a_viewer_keeps_one(
 ) -> None:
     here.workers[0].terminate()
     await asyncio.to_thread(here.workers[0].wait)
-    here.start_worker("--cull-idle", "1s")
+    here.start_worker("--cull-idle", "3s")
     await online(here, "w")
     await here.open("job", command=["sleep", "99"])
-    await here.open("seen")
-    async with here.attach("w:seen") as watching:
+    async with here.cli("terminal", "open", "--name", "seen", "--attach") as watching:
         await watching.prompts()
         await here.open("idle")
         async with asyncio.timeout(20):

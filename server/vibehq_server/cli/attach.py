@@ -30,6 +30,20 @@ from vibehq_server.cli.typist import Typist
 NOTICE_SECONDS = 3.0
 
 
+def check_here() -> None:
+    """
+    Refuse to attach without a terminal.
+
+    Raises:
+        UsageError: If standard input or output is none.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "attach needs a terminal to type in and to show what comes; programs use "
+            "term.run() of the Python client"
+        )
+
+
 def attach_here(server: Server, terminal: str, leave: Key, is_read_only: bool) -> int:
     """
     Join *terminal* until *leave* is pressed; the remote program is not touched by it.
@@ -41,11 +55,7 @@ def attach_here(server: Server, terminal: str, leave: Key, is_read_only: bool) -
         UsageError: If standard input or output is no terminal.
         RefusedError: If the server refuses.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError(
-            "attach needs a terminal to type in and to show what comes; programs use "
-            "term.run() of the Python client"
-        )
+    check_here()
     what = "watching" if is_read_only else "attached to"
     complain(f"{what} {terminal}; {leave.name} leaves it running")
     with raw_keyboard():

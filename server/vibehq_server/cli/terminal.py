@@ -29,7 +29,10 @@ def open_(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name):
             body[name] = getattr(arguments, name)
     if arguments.attach:
-        Key.named(arguments.detach_key)  # refused before anything is opened
+        from vibehq_server.cli.attach import check_here
+
+        check_here()  # what is wrong is told before anything is opened
+        Key.named(arguments.detach_key)
     opened = api_of(arguments).request("POST", "/api/terminals", body)
     if arguments.attach:
         return _attach(arguments, opened["id"])
