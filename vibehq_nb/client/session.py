@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Self
 
 from vibehq_nb.client.errors import (
-    FrozenError,
-    NotWriterError,
     RefusedError,
     TerminalError,
 )
 from vibehq_nb.client.http import Server
+from vibehq_nb.client.refusals import input_refusal
 from vibehq_nb.client.replica import (
     Output,
     Redraw,
@@ -23,7 +22,7 @@ from vibehq_nb.client.room_link import RoomLink
 from vibehq_nb.client.screen import Screen, make_screen
 from vibehq_nb.client.shell import ShellState
 from vibehq_nb.core.codec import Decoder, encode
-from vibehq_nb.core.errors import DecodeError, DeniedError, VibeError
+from vibehq_nb.core.errors import DecodeError, VibeError
 from vibehq_nb.core.ids import Position
 from vibehq_nb.core.messages import (
     DOWNSTREAM,
@@ -187,7 +186,7 @@ class TerminalSession:
         while not await self._offer_frame(content):
             error = self._input_error
             if error is None or error.code != "busy" or clock() >= give_up_at:
-                raise self._input_refusal()
+                raise input_refusal(self._input_error, self.replica.writer, self.label)
             await asyncio.sleep(BUSY_SECONDS)
 
     async def _offer_frame(self, content: bytes) -> bool:
@@ -208,18 +207,6 @@ class TerminalSession:
         if answered:
             return False
         raise TerminalError(f"{self.label} took no keys within {ANSWER_SECONDS:.0f} s.")
-
-    def _input_refusal(self) -> VibeError:
-        error, writer = self._input_error, self.replica.writer
-        if error is None:
-            return TerminalError(f"{self.label} took no keys.")
-        if error.code == "not-writer":
-            who = writer.user if writer is not None and writer.user else "Somebody"
-            idle = writer.idle_seconds if writer is not None else 0.0
-            return NotWriterError(who, idle, self.label)
-        if error.code == "frozen":
-            return FrozenError(error.message)
-        return DeniedError(error.code, error.message)
 
     def give_back(self) -> None:
         """Give the input lease back, so that others may type at once."""

@@ -135,10 +135,8 @@ class _Conversation:
                 self._input = message
             case Ack(offset=offset):
                 self._feed.acknowledge(offset)
-            case Since() if self._feed.has_begun:
-                self._feed.begin_again(message.offset)
             case Since():
-                self._begin(message)
+                self._serve_from(message)
             case Keyframe():
                 self._feed.ask_keyframe()
             case Resize(cols=cols, rows=rows):
@@ -149,6 +147,12 @@ class _Conversation:
                 logger.warning("%s: %s: %s", self._terminal.id, code, text)
             case _:
                 pass
+
+    def _serve_from(self, since: Since) -> None:
+        if self._feed.has_begun:
+            self._feed.begin_again(since.offset)
+        else:
+            self._begin(since)
 
     def _begin(self, since: Since) -> None:
         """Begin where asked, or end: only another hello can agree on a place."""
