@@ -26,6 +26,7 @@ FULL = os.environ.get("VIBEHQ_ROUNDS") == "full"
 NO_BROWSER = ("-p", "no:playwright")
 CONTAINERS = ("busybox", "conmon", "podman", "runc")
 SHELLS = ("fish", "zsh")
+SSH = ("ssh-keygen", "sshd")
 PACKAGES = {
     "busybox": "busybox-static",
     "chromium": "chromium",
@@ -33,6 +34,8 @@ PACKAGES = {
     "fish": "fish",
     "podman": "podman",
     "runc": "runc",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
     "strace": "strace",
     "zsh": "zsh",
 }
@@ -91,7 +94,7 @@ TIERS = (
     Tier(
         "integration",
         ("tests/integration",),
-        programs=(*CONTAINERS, *SHELLS, "strace"),
+        programs=(*CONTAINERS, *SHELLS, *SSH, "strace"),
     ),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
     Tier(

@@ -29,6 +29,8 @@ class GatheringProcess:
         self._flushed_at = 0.0
         self._on_output: Callable[[bytes], None] = _ignore
         self._on_exit: Callable[[Exit], None] = _ignore
+        self._is_started = False
+        self._early_exit: Exit | None = None
         self.ended = asyncio.Event()
 
     def start(
@@ -37,8 +39,11 @@ class GatheringProcess:
         """Begin to read; *on_exit* is called once, after the last output."""
         self._on_output = on_output
         self._on_exit = on_exit
+        self._is_started = True
         self.flush()
         self._begin()
+        if self._early_exit is not None:
+            self._tell_exit(self._early_exit)
 
     def _begin(self) -> None:
         raise NotImplementedError
@@ -69,7 +74,9 @@ class GatheringProcess:
             self._on_output(output)
 
     def _tell_exit(self, ended: Exit) -> None:
-        if not self.ended.is_set():
+        if not self._is_started:
+            self._early_exit = ended
+        elif not self.ended.is_set():
             self.flush()
             self.ended.set()
             self._on_exit(ended)

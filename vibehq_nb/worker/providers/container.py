@@ -21,8 +21,6 @@ STATUS_SECONDS = 5.0
 RESIZE_SECONDS = 0.2
 CLOSE_SECONDS = 5.0
 """How long after the last process of an exec its stream may stay open."""
-HUNG_UP = Exit(None, "HUP")
-"""The end of a terminal whose container or runtime went away."""
 
 
 class Attached(NamedTuple):
@@ -158,7 +156,7 @@ class ContainerProcess(DescriptorProcess):
             self._ending = asyncio.create_task(self._tell_status())
 
     async def _tell_status(self) -> None:
-        self._tell_exit(await self.status() or HUNG_UP)
+        self._tell_exit(await self.status() or remote.HUNG_UP)
 
     async def status(self) -> Exit | None:
         """Return how the exec has ended; None when the runtime does not say."""

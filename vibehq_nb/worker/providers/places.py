@@ -12,6 +12,7 @@ from vibehq_nb.worker.providers.local import LocalProvider
 from vibehq_nb.worker.providers.names import told
 from vibehq_nb.worker.providers.port import Opening, Process, Provider
 from vibehq_nb.worker.providers.runtime import DOCKER, PODMAN
+from vibehq_nb.worker.providers.ssh import SshProvider
 
 OPEN_SECONDS = 20.0
 """How long a place may take to open a terminal."""
@@ -21,7 +22,8 @@ LATE_SECONDS = 5.0
 
 def standard_providers() -> list[Provider]:
     """Return every provider there is, whether it can work here or not."""
-    return [LocalProvider(), ContainerProvider(DOCKER), ContainerProvider(PODMAN)]
+    containers = [ContainerProvider(kind) for kind in (DOCKER, PODMAN)]
+    return [LocalProvider(), *containers, SshProvider()]
 
 
 class Places:

@@ -12,13 +12,17 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from vibehq_nb.core.errors import DeniedError
-from vibehq_nb.worker.providers.port import Foreground, Opening
+from vibehq_nb.worker.providers.port import Exit, Foreground, Opening
 
-MARK_SECONDS = 10.0
+MARK_SECONDS = 15.0
+"""How long a shell may read its settings before the mark."""
 MARK_BYTES = 64 * 1024
 """How much a place may print before the mark."""
 TICKS = 100
 """In a second, in what the kernel tells of a process's start."""
+
+HUNG_UP = Exit(None, "HUP")
+"""The end of a terminal whose place, or the way there, is gone."""
 
 NO_FOLDER, NO_COMMAND = 95, 96
 """Exit codes of ``OPENING``."""
@@ -74,13 +78,21 @@ members() {{
   done
   [ -n "$found" ]
 }}
-for signal in HUP TERM KILL; do
+live() {{
+  for pid in $found; do
+    for file in /proc/$pid/stat; do
+      {_NEXT_STAT}
+      [ "$4" = "$leader" ] && [ "$1" != Z ] && return 0
+    done
+  done
+  return 1
+}}
+for signal in HUP TERM KILL KILL; do
   members || exit 0
   kill -s $signal $found 2>/dev/null
   kill -s CONT $found 2>/dev/null
   tenths=0
-  while [ $tenths -lt 20 ]; do
-    members || exit 0
+  while [ $tenths -lt 20 ] && live; do
     if sleep 0.1 2>/dev/null; then tenths=$((tenths + 1)); else
       sleep 1; tenths=$((tenths + 10))
     fi
@@ -145,7 +157,7 @@ async def await_mark(read: Callable[[], Awaitable[bytes]], mark: str) -> Began |
         mark: What ``opening_command`` was given.
 
     Raises:
-        DeniedError: ``no-answer`` when it does not come within 10 s or 64 KiB.
+        DeniedError: ``no-answer`` when it does not come within 15 s or 64 KiB.
     """
     output = b""
     pattern = re.compile(rb"\x1e%s (\d+) (\d*)\x1e" % mark.encode())
@@ -163,7 +175,8 @@ async def await_mark(read: Callable[[], Awaitable[bytes]], mark: str) -> Began |
                     )
     except TimeoutError:
         pass
-    raise DeniedError("no-answer", "Its shell does not begin: nothing was started.")
+    sentence = f"Its shell does not begin within {MARK_SECONDS:g} s."
+    raise DeniedError("no-answer", sentence)
 
 
 def refusal(opening: Opening, code: int | None, where: str) -> DeniedError:

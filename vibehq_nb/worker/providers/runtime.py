@@ -14,7 +14,7 @@ from vibehq_nb.worker.providers.names import told
 
 T = TypeVar("T")
 
-CALL_SECONDS = 10.0
+CALL_SECONDS = 15.0
 THREADS = 8
 """So many calls go on at once; others wait for their turn."""
 
