@@ -248,3 +248,28 @@ def test_a_wrong_option_is_said_in_one_line(
     assert done.returncode == 4
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+
+
+RUNBOOK = """
+import vibehq_nb
+term = vibehq_nb.connect().terminal()
+result = term.run("printf 'one\\\\ntwo\\\\n'; (exit 3)", check=False)
+print(repr(result), result.lines)
+print(term.run("cd /usr").ok, term.run("pwd"))
+ran = term.commands()[["command", "exit_code", "cwd", "state"]]
+print(ran.tail(1).to_dict("records"))
+"""
+
+RAN = """\
+<command "printf 'one\\\\ntwo\\\\n'; (exit 3)" exited 3> ['one', 'two']
+True /usr
+[{'command': 'pwd', 'exit_code': 0, 'cwd': '/usr', 'state': 'ended'}]
+"""
+
+
+def test_t16_a_runbook_cell_runs_a_command_in_a_shared_terminal(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "runbook.ipynb", RUNBOOK, RAN)
+
+    done = run_pytest(tmp_path, "--nbval", "--vibehq", str(path))
+
+    assert done.returncode == 0, done.stdout[-5000:]

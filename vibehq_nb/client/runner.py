@@ -15,7 +15,6 @@ from vibehq_nb.client.errors import (
     duration_text,
     shorten,
 )
-from vibehq_nb.client.history import recent_output
 from vibehq_nb.client.replica import Output, TerminalEvent
 from vibehq_nb.client.session import TerminalSession
 from vibehq_nb.client.shell import Capture, typed_form
@@ -65,7 +64,8 @@ class Runner:
     """
     Types commands into one terminal's shell, one at a time, and waits for each.
 
-    What it needs of the terminal is given: its session, its state and its commands.
+    What it needs of the terminal is given: its session, its state, its commands and
+    what it printed before a place.
     """
 
     def __init__(
@@ -74,12 +74,14 @@ class Runner:
         attach: Callable[[], Awaitable[TerminalSession]],
         inspect: Callable[[], Awaitable[dict[str, Any]]],
         commands: Callable[[int], Awaitable[list[dict[str, Any]]]],
+        history: Callable[[Position], Awaitable[bytes]],
     ) -> None:
         """Run in the terminal that people call *label*."""
         self._label = label
         self._attach = attach
         self._inspect = inspect
         self._commands = commands
+        self._history = history
         self._turn = asyncio.Lock()
 
     async def run(
@@ -145,7 +147,7 @@ class Runner:
         shell = session.shell
         position = session.replica.position
         if not shell.has_marks and position is not None:
-            history = await recent_output(session.server, session.terminal, position)
+            history = await self._history(position)
             shell.recall(history)
             # A shell that printed nothing yet is still starting.
             patience = FIRST_MARK_SECONDS if history else PROMPT_SECONDS

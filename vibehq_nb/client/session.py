@@ -52,8 +52,6 @@ class TerminalSession:
     A live copy of a terminal, and the input session of this kernel.
 
     Attributes:
-        server: Where it is.
-        terminal: Its room.
         label: How messages for people call the terminal.
         screen: The screen without one; None before the first keyframe is whole.
         shell: What the shell's own marks tell.
@@ -70,7 +68,6 @@ class TerminalSession:
         min_delay: float | None = None,
     ) -> None:
         """Prepare to view *terminal*, from *position* on if one is given."""
-        self.server, self.terminal = server, terminal
         self.label = label or terminal
         self.replica = TerminalReplica(position)
         self.ledger = SentKeys()

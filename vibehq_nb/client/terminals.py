@@ -6,10 +6,12 @@ from urllib.parse import quote
 
 from vibehq_nb.client.commands import CommandResult
 from vibehq_nb.client.errors import TerminalError
+from vibehq_nb.client.history import recent_output
 from vibehq_nb.client.http import HttpApi
 from vibehq_nb.client.runner import Runner
 from vibehq_nb.client.session import TerminalSession
 from vibehq_nb.client.static import StaticScreen
+from vibehq_nb.core.ids import Position
 
 
 class AsyncTerminal:
@@ -29,7 +31,9 @@ class AsyncTerminal:
         self.label = self.label or terminal
         self.api = api
         self._session: TerminalSession | None = None
-        self._runner = Runner(self.label, self.attach, self._inspect, self.commands)
+        self._runner = Runner(
+            self.label, self.attach, self._inspect, self.commands, self._history
+        )
 
     @property
     def path(self) -> str:
@@ -38,6 +42,9 @@ class AsyncTerminal:
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:
         return await asyncio.to_thread(self.api.request, method, path, body)
+
+    async def _history(self, before: Position) -> bytes:
+        return await recent_output(self.api.server, self.id, before)
 
     async def _inspect(self) -> dict[str, Any]:
         return dict(await self._call("GET", self.path))

@@ -4,11 +4,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from typing import TYPE_CHECKING
 
 from vibehq_nb.core.commands import Began, CommandTracker, Ended
-from vibehq_nb.core.messages import CommandEnded, CommandStarted
+from vibehq_nb.core.messages import CommandEnded, CommandStarted, Cwd, Title
+
+if TYPE_CHECKING:
+    from vibehq_nb.worker.terminal import Terminal
 
 KEPT_EVENTS = 1024
+MAX_TITLE = 1024
 
 
 class CommandHistory:
@@ -47,14 +52,16 @@ class CommandHistory:
         return self._events[max(number + 1 - self._events[0][0], 0)]
 
 
-class CommandFeed:
-    """What one link has still to send of a history."""
+class ShellNews:
+    """What one link has still to tell of a shell: title, folder, commands."""
 
-    def __init__(self, history: CommandHistory, offset: int) -> None:
-        """Begin after what is recorded: the events up to *offset* of the stream."""
-        self._history = history
+    def __init__(self, terminal: "Terminal", recorded: int) -> None:
+        """Begin after the commands that are *recorded*, up to there in the stream."""
+        self._painter = terminal.painter
+        self._history = history = terminal.commands
+        self._told_title = self._told_cwd = ""
         self._told = 0
-        while (event := history.after(self._told)) and event[1].offset <= offset:
+        while (event := history.after(self._told)) and event[1].offset <= recorded:
             self._told = event[0]
 
     @property
@@ -63,11 +70,22 @@ class CommandFeed:
         event = self._history.after(self._told)
         return None if event is None else event[1].offset
 
-    def take(self) -> CommandStarted | CommandEnded:
-        """Return the next event as it is sent now."""
+    def next(self, sent: int) -> Title | Cwd | CommandStarted | CommandEnded | None:
+        """Return what is due now that the stream was *sent* so far, if anything is."""
+        title, cwd = self._painter.title[:MAX_TITLE], self._history.cwd
+        if title != self._told_title:
+            self._told_title = title
+            return Title(text=title)
+        if cwd != self._told_cwd:
+            self._told_cwd = cwd
+            return Cwd(path=cwd)
         found = self._history.after(self._told)
-        assert found is not None
-        self._told, event = found
+        if found is None or found[1].offset > sent:
+            return None
+        self._told = found[0]
+        return self._message(found[1])
+
+    def _message(self, event: Began | Ended) -> CommandStarted | CommandEnded:
         if isinstance(event, Ended):
             return CommandEnded(
                 number=event.number,

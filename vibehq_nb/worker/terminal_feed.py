@@ -7,7 +7,6 @@ from collections.abc import Callable
 from vibehq_nb.core.codec import encode
 from vibehq_nb.core.credit import Credit
 from vibehq_nb.core.messages import (
-    Cwd,
     Exited,
     Frozen,
     InputAck,
@@ -15,15 +14,13 @@ from vibehq_nb.core.messages import (
     Resized,
     Since,
     TerminalSnapshot,
-    Title,
 )
-from vibehq_nb.worker.command_feed import CommandFeed
+from vibehq_nb.worker.command_feed import ShellNews
 from vibehq_nb.worker.direct import DirectConnection
 from vibehq_nb.worker.painter import Painted
 from vibehq_nb.worker.terminal import Terminal
 
 FRAME_BYTES = 64 * 1024
-MAX_TITLE = 1024
 MAX_ANSWERS = 1024
 """With so many answers to input not sent, the socket is not read."""
 
@@ -55,8 +52,7 @@ class TerminalFeed:
         # Which size the room's copy ends in is not known here: it is always told.
         self._announced = (0, 0)
         self._told_frozen = terminal.state == "frozen"  # the hello says so
-        self._title = self._cwd = ""
-        self._commands = CommandFeed(terminal.commands, 0)
+        self._news = ShellNews(terminal, 0)
         self._has_told_exit = False
         self._answers: deque[InputAck] = deque()  # MAX_ANSWERS: then nothing is read
         self._keyframe: asyncio.Task[Painted] | None = None
@@ -68,7 +64,7 @@ class TerminalFeed:
         """Send what follows, to a room that has recorded so many commands."""
         self.has_begun = True
         self._credit = Credit(since.offset)
-        self._commands = CommandFeed(self._terminal.commands, since.commands)
+        self._news = ShellNews(self._terminal, since.commands)
         self._terminal.note_sent(since.offset)
 
     def begin_again(self, offset: int) -> None:
@@ -113,9 +109,8 @@ class TerminalFeed:
         return (
             self._send_since()
             or self._send_answers()
-            or self._send_names()
+            or self._send_news()
             or self._send_size()
-            or self._send_command()
             or self._send_frozen()
             or self._send_keyframe()
             or self._send_output()
@@ -141,16 +136,11 @@ class TerminalFeed:
             self._connection.pause_reading(False)
         return True
 
-    def _send_names(self) -> bool:
-        title, cwd = self._terminal.painter.title, self._terminal.commands.cwd
-        if (title, cwd) == (self._title, self._cwd):
-            return False
-        if title != self._title:
-            self._send(Title(text=title[:MAX_TITLE]))
-        if cwd != self._cwd:
-            self._send(Cwd(path=cwd))
-        self._title, self._cwd = title, cwd
-        return True
+    def _send_news(self) -> bool:
+        message = self._news.next(self._credit.sent)
+        if message is not None:
+            self._send(message)
+        return message is not None
 
     def _send_size(self) -> bool:
         at = self._credit.sent
@@ -159,13 +149,6 @@ class TerminalFeed:
             return False
         self._announced = (size.cols, size.rows)
         self._send(Resized(cols=size.cols, rows=size.rows, offset=at))
-        return True
-
-    def _send_command(self) -> bool:
-        due = self._commands.next_offset
-        if due is None or due > self._credit.sent:
-            return False
-        self._send(self._commands.take())
         return True
 
     @property
@@ -207,7 +190,7 @@ class TerminalFeed:
             limit = min(limit, change.offset - at)
         if self._owes_frozen:
             limit = min(limit, self._terminal.frozen_at - at)
-        if (due := self._commands.next_offset) is not None:
+        if (due := self._news.next_offset) is not None:
             limit = min(limit, due - at)
         output = self._stream.since(at, limit)
         if not output:
