@@ -148,6 +148,9 @@ UNSAFE = [
     (["--keep-bytes", "1000"], "at least 1MiB"),
     (["--keep-entries", "-1"], "--keep-entries is a number of entries"),
     (["--keep-byte", "1"], "Did you mean --keep-bytes?"),
+    (["--keep-recordings", "0"], "--keep-recordings is a number of days"),
+    (["--recordings-bytes", "9"], "--recordings-bytes is a number of bytes"),
+    (["--record", "sometimes"], "Known: always, never"),
 ]
 
 
@@ -173,6 +176,8 @@ def test_a_mistyped_variable_exits_2_and_names_the_nearest(tmp_path: Path) -> No
     ("name", "expected"),
     [
         ("KEEP_DAYS", "VIBEHQ_SERVE_KEEP_DAYS is a number of days"),
+        ("RECORD", "--record is never or always"),
+        ("RECORDINGS_BYTES", "VIBEHQ_SERVE_RECORDINGS_BYTES is a number of bytes"),
         ("KEEP_BYTE", "Did you mean VIBEHQ_SERVE_KEEP_BYTES?"),
     ],
 )
@@ -199,6 +204,7 @@ def test_serve_says_what_it_keeps_and_what_the_log_uses(
 
     assert "A room keeps 180 days or 2 GiB, whichever is less" in first.printed
     assert "30 days or 1.5 GiB or 9 entries" in second.printed
+    assert "stays 30 days unless it is pinned; all take 10 GiB" in first.printed
     assert re.search(r"The log uses [0-9.]+ KiB\.", first.printed)
 
 

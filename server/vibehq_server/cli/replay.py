@@ -6,6 +6,7 @@ so that none of them is typed into the shell behind.
 """
 
 import os
+import re
 import select
 import sys
 import termios
@@ -56,6 +57,14 @@ _KEYS = {key.value: key for key in Key} | {
 }
 
 
+_TOKEN = re.compile(
+    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO[ -~]"  # keys, and answers to questions
+    rb"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[^\[\]OPX^_]|[^\x1b]",
+    re.DOTALL,
+)
+"""One key or one answer of the terminal; what is cut waits for its rest."""
+
+
 @dataclass(slots=True)
 class Pace:
     """
@@ -95,6 +104,7 @@ class Keyboard:
     def __init__(self) -> None:
         """Read from standard input."""
         self.is_there = sys.stdin.isatty()
+        self._typed = b""  # what was read and not looked at; at most two reads
 
     def raw(self) -> AbstractContextManager[None]:
         """Take keys as they are within the block."""
@@ -107,14 +117,23 @@ class Keyboard:
             return None
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
+            if (key := self._next()) is not None:
+                return key
             left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             if not select.select([sys.stdin], [], [], left)[0]:
                 return None
-            typed = os.read(sys.stdin.fileno(), 256)
+            typed = os.read(sys.stdin.fileno(), 4096)
             if not typed:
                 return Key.LEAVE  # the terminal is gone
-            if typed in _KEYS:
-                return _KEYS[typed]
+            self._typed = (self._typed + typed)[-4096:]
+
+    def _next(self) -> Key | None:
+        """Return the next key that is known of those that were read."""
+        while (found := _TOKEN.match(self._typed)) is not None:
+            self._typed = self._typed[found.end() :]
+            if found[0] in _KEYS:
+                return _KEYS[found[0]]
+        return None
 
     def drop(self) -> None:
         """Drop what was not read, answers to a program's questions among it."""

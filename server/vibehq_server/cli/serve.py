@@ -67,6 +67,7 @@ def serve(arguments: argparse.Namespace) -> int:
 async def _serve(settings: Settings) -> None:
     from vibehq_server.app import start
     from vibehq_server.log_file import retention_text
+    from vibehq_server.recordings.keeping import recordings_text
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -75,6 +76,7 @@ async def _serve(settings: Settings) -> None:
     server = await start(settings)
     say(f"VibeHQ is at {server.url}/ with its data in {settings.data}")
     say(retention_text(settings))
+    say(recordings_text(settings))
     say(f"Sign in once, within ten minutes: {server.make_login_link()}")
     own = settings.data != default_data("standalone").expanduser().absolute()
     more = f" --data {shlex.quote(str(settings.data))}" if own else ""

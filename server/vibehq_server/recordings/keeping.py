@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from vibehq_server.log_file import size_text
 from vibehq_server.recordings.store import RecordingStore
 
 if TYPE_CHECKING:
@@ -20,6 +21,16 @@ def open_recordings(settings: "Settings") -> RecordingStore:
         record=settings.record,
         keep_days=settings.keep_recordings,
         max_bytes=settings.recordings_bytes,
+    )
+
+
+def recordings_text(settings: "Settings") -> str:
+    """Say what is recorded, and for how long it is kept."""
+    is_always = settings.record == "always"
+    what = "Every terminal is recorded" if is_always else "Terminals may be recorded"
+    return (
+        f"{what}. A recording stays {settings.keep_recordings} days unless it is "
+        f"pinned; all take {size_text(settings.recordings_bytes)} at most."
     )
 
 
