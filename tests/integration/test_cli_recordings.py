@@ -1,5 +1,6 @@
 """Recordings on the command line: made, listed, played, exported, verified."""
 
+import hashlib
 import json
 import os
 import pty
@@ -8,8 +9,9 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,6 +202,38 @@ def test_a_terminal_is_recorded_listed_exported_replayed_and_verified(
     assert "\x1b" not in paths["text"].read_text()
     assert verified.stdout == f"{name} is whole: 1 segments.\n"
     assert played.returncode == 0, played.stderr
+
+
+def test_a_file_that_was_changed_is_found_also_where_its_index_was_changed_with_it(
+    server: ThrowAwayServer,
+) -> None:
+    terminal = run("open", "--name", "changed", server=server).stdout.strip()
+    name = run("record", terminal, server=server).stdout.strip()
+    (folder,) = server._folder.glob(f"data/recordings/*/{name}")
+    index, segment = folder / "index.jsonl", folder / "000001.raw"
+    eventually(lambda: segment.exists() and segment.stat().st_size > 0)
+    run("record", terminal, "--stop", server=server)
+    eventually(lambda: json.loads(_verify(server, name))["segments"][0]["is_noted"])
+    honest = hashlib.sha256(segment.read_bytes()).hexdigest()
+    segment.write_bytes(segment.read_bytes().replace(b"\x1b", b" "))
+    forged = hashlib.sha256(segment.read_bytes()).hexdigest()
+    index.write_text(index.read_text().replace(honest, forged))
+
+    done = run("verify", name, server=server)
+
+    assert done.returncode == 1
+    assert done.stderr == f"vibehq: {name} was changed: segment 1\n"
+
+
+def _verify(server: ThrowAwayServer, name: str) -> str:
+    return run("verify", name, "--json", server=server).stdout
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

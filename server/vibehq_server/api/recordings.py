@@ -11,14 +11,18 @@ from tornado.iostream import StreamClosedError
 
 from vibehq_nb.core.asciicast import VERSIONS, Version
 from vibehq_nb.core.errors import DecodeError, DeniedError
+from vibehq_nb.core.messages import RecordingSegment
 from vibehq_nb.core.roles import Role
-from vibehq_server.api.base import ApiHandler
+from vibehq_server.api.base import MAX_PAGE, ApiHandler
 from vibehq_server.api.terminals import OneTerminalHandler
 from vibehq_server.recordings.cast import cast_of
 from vibehq_server.recordings.store import Recording, RecordingStore
+from vibehq_server.room_logs.pages import read_page
+from vibehq_server.rooms.terminal_log import log_key
 
 BATCH_BYTES = 256 * 1024
 CAST = "application/x-asciicast"
+_SEGMENT = str(RecordingSegment.__struct_config__.tag)
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 
 
@@ -130,11 +134,38 @@ class VerifyRecordingHandler(OneRecordingHandler):
     """``GET /api/recordings/{id}/verify``."""
 
     async def get(self, _id: str) -> None:
-        """Hash every complete segment again, and compare."""
+        """
+        Hash every complete segment again; compare with its index and the entry log.
+
+        ``is_noted`` tells whether the terminal's entry log has the segment's hash: one
+        that was completed just before a kill may be missing there.
+        """
         recording = self._recording()
+        noted = await self._noted(recording)
         segments = await asyncio.to_thread(self.store.verify, recording)
+        for segment in segments:
+            hashed = noted.get(segment["number"])
+            segment["is_noted"] = hashed is not None
+            if hashed not in (None, segment["sha256"]):
+                segment["is_whole"] = False  # the index was changed, too
         is_whole = all(segment["is_whole"] for segment in segments)
         self.answer({"is_whole": is_whole, "segments": segments})
+
+    async def _noted(self, recording: Recording) -> dict[int, str]:
+        """Return the hash of each segment that the terminal's entry log names."""
+        found: dict[int, str] = {}
+        after, is_end = 0, False
+        log, key = self.context.hub.log, log_key(recording.begin.terminal)
+        while not is_end:
+            page = await read_page(log, key, after, MAX_PAGE)
+            for entry in page["entries"]:
+                if entry["type"] != _SEGMENT:
+                    continue
+                noted = msgspec.json.decode(entry["body"], type=RecordingSegment)
+                if noted.id == recording.begin.id:
+                    found[noted.number] = noted.sha256
+            after, is_end = page["next"], page["is_end"]
+        return found
 
 
 class AskPin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
