@@ -7,6 +7,9 @@ from collections.abc import Callable
 from vibehq_nb.worker.providers.port import Exit
 
 READ_BYTES = 64 * 1024
+PART_BYTES = 2048
+"""A shorter read was the last there was: the kernel gives a PTY's in parts of 4 KiB."""
+TURN_BYTES = 16 * 1024
 GATHER_BYTES = 64 * 1024
 GATHER_SECONDS = 0.003
 INPUT_BYTES = 256 * 1024
@@ -86,7 +89,7 @@ class DescriptorProcess(GatheringProcess):
     """
     Speaks to its program over one non-blocking descriptor.
 
-    Reads once a turn of the event loop, so that no terminal starves another. Input
+    Reads little in a turn of the event loop, so that no terminal starves another. Input
     is queued, at most 256 KiB, and refused beyond that.
     """
 
@@ -127,16 +130,21 @@ class DescriptorProcess(GatheringProcess):
             self._loop.remove_reader(self._fd)
 
     def _read(self) -> None:
-        try:
-            output = os.read(self._fd, READ_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:  # EIO, ECONNRESET: nobody holds the other side
-            output = b""
-        if output:
+        """Read what is there, but no more than 16 KiB before others have their turn."""
+        until = self._count + TURN_BYTES
+        while self._is_reading and self._count < until:
+            try:
+                output = os.read(self._fd, READ_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:  # EIO, ECONNRESET: nobody holds the other side
+                output = b""
+            if not output:
+                self._on_nobody()
+                return
             self._gather(output)
-        else:
-            self._on_nobody()
+            if len(output) < PART_BYTES:
+                return
 
     def _on_nobody(self) -> None:
         """Act on the other side being closed."""
