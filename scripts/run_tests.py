@@ -25,19 +25,17 @@ NO_TESTS_COLLECTED = 5  # pytest's exit code
 FULL = os.environ.get("VIBEHQ_ROUNDS") == "full"
 NO_BROWSER = ("-p", "no:playwright")
 CONTAINERS = ("busybox", "conmon", "podman", "runc")
+RECORDED = ("htop", "less", "tmux", "vim")
 SHELLS = ("fish", "zsh")
 SSH = ("ssh-keygen", "sshd")
-PACKAGES = {
+NAMED_OTHERWISE = {
     "busybox": "busybox-static",
-    "chromium": "chromium",
-    "conmon": "conmon",
-    "fish": "fish",
-    "podman": "podman",
-    "runc": "runc",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
-    "strace": "strace",
-    "zsh": "zsh",
+}
+PACKAGES = {
+    name: NAMED_OTHERWISE.get(name, name)
+    for name in (*CONTAINERS, *RECORDED, *SHELLS, *SSH, "chromium", "strace")
 }
 """Debian's package of each program that some tests need."""
 
@@ -94,7 +92,7 @@ TIERS = (
     Tier(
         "integration",
         ("tests/integration",),
-        programs=(*CONTAINERS, *SHELLS, *SSH, "strace"),
+        programs=(*CONTAINERS, *RECORDED, *SHELLS, *SSH, "strace"),
     ),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
     Tier(

@@ -1,20 +1,13 @@
-"""Keyframes against real programs: what a joiner sees is what was there."""
+"""What libghostty-vt makes of a stream, and what its keyframes hold of it."""
 
-import asyncio
-import os
 import random
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.worker_rooms import until
+from tests.integration.recordings import COLS, ROWS
 from vibehq_nb.client.screen import OPEN_SEQUENCE_BYTES, GhosttyScreen
 from vibehq_nb.core.screen import KEYFRAME_BYTES
-from vibehq_nb.worker.pty import Pty
-
-COLS, ROWS = 100, 30
 
 
 def fed(*outputs: bytes, cols: int = COLS, rows: int = ROWS) -> GhosttyScreen:
@@ -26,83 +19,6 @@ def fed(*outputs: bytes, cols: int = COLS, rows: int = ROWS) -> GhosttyScreen:
 
 def seen(screen: GhosttyScreen) -> tuple[str, str, tuple[int, int]]:
     return screen.text(), screen.text(2000), screen.cursor
-
-
-async def recorded(command: list[str], *keys: bytes) -> bytes:
-    """Run a program, type keys one after another once it is quiet, keep its output."""
-    output = bytearray()
-    exits: list[object] = []
-    env = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LESS": ""}
-    pty = Pty(command, env, "/", COLS, ROWS, is_shell=False)
-    pty.start(output.extend, exits.append)
-    await until(lambda: output)
-    for key in keys:
-        before = -1
-        while len(output) != before:
-            before = len(output)
-            await asyncio.sleep(0.06)  # quiet for so long: it waits for a key
-        pty.write(key)
-    if not keys or keys[-1] not in {b"q", b":q!\r", b"exit\r"}:
-        before = -1
-        while len(output) != before:
-            before = len(output)
-            await asyncio.sleep(0.06)
-    await pty.close()
-    return bytes(output)
-
-
-CURSES = """
-import curses
-def main(screen):
-    curses.start_color()
-    curses.init_pair(1, curses.COLOR_RED, curses.COLOR_BLUE)
-    screen.scrollok(True)
-    screen.setscrreg(3, 20)
-    for n in range(60):
-        screen.addstr(f"row {n} \\u6f22\\u5b57 ", curses.color_pair(n % 2))
-        screen.addstr("x" * (n * 7 % 130) + "\\n", curses.A_BOLD if n % 3 else 0)
-        if n % 10 == 0:
-            screen.refresh()
-    screen.border()
-    screen.refresh()
-    screen.getch()
-curses.wrapper(main)
-"""
-
-BASH = (
-    b"for n in {1..200}; do printf '\\e[3%dmline %d\\e[0m\\n' $((n % 8)) $n; done\r",
-    b"printf '\\e[5;20r\\e[?6h\\e[3;3Hinside'; sleep 0.1; printf '\\e[?6l\\e[r'\r",
-    b"printf '\\e[?1049h\\e[2Jalternate\\e[10;10H'; sleep 0.1; printf '\\e[?1049l'\r",
-    b"printf '\\e7\\e[1;1Hsaved\\e8 %s' \xe6\xbc\xa2\xe5\xad\x97\xf0\x9f\x98\x80\r",
-)
-
-PROGRAMS: dict[str, tuple[list[str], tuple[bytes, ...]]] = {
-    "bash": (["bash", "--norc", "-i"], BASH),
-    "less": (["less", "/etc/services"], (b" ", b"G", b"/tcp\r", b"g", b"q")),
-    "top": (["top", "-d", "0.2"], (b"1", b"c", b"q")),
-    "vim": (
-        ["vim", "-u", "NONE", "/etc/services"],
-        (b"ihello\x1b", b"50G", b":split\r", b"dd", b":q!\r"),
-    ),
-    "curses": ([sys.executable, "-c", CURSES], ()),
-}
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
-async def test_a_keyframe_at_any_cut_is_as_good_as_the_whole(name: str) -> None:
-    command, keys = PROGRAMS[name]
-    if not shutil.which(command[0]):
-        pytest.skip(f"there is no {name}")
-    stream = await recorded(command, *keys)
-    assert len(stream) > 500
-    rng = random.Random(name)
-
-    for cut in sorted(rng.sample(range(len(stream)), 40)):
-        before = fed(stream[:cut])
-        joined = fed(before.keyframe())
-        assert seen(joined) == seen(before), cut
-        joined.feed(stream[cut:])
-        assert seen(joined) == seen(fed(stream)), cut
 
 
 def test_a_keyframe_leaves_the_screen_as_it_was() -> None:

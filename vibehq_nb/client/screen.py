@@ -111,9 +111,9 @@ class GhosttyScreen:
         screen that alone is over 2 MiB is painted without its styles. Not in it are
         images, links, changed palettes, and an alternate screen that was left.
         """
-        if len(self._cells(0)) > MAX_KEYFRAME_BYTES:
-            return self._paint(0, is_styled=False)
         lines = self._fitting(scrollback_lines)
+        if not lines and len(self._cells(0)) > MAX_KEYFRAME_BYTES:
+            return self._paint(0, is_styled=False)
         while len(frame := self._paint(lines)) > KEYFRAME_BYTES and lines:
             lines //= 2
         if len(frame) > MAX_KEYFRAME_BYTES:  # for the primary screen behind this one
@@ -126,7 +126,10 @@ class GhosttyScreen:
 
     def _fitting(self, lines: int) -> int:
         """Halve *lines* while the cells alone are too big, beginning with few."""
-        for halvings in (8, 6, 4, 2):
+        above = self._terminal.get("SCROLLBACK_ROWS", "size_t")
+        for halvings in (11, 8, 6, 4, 2):
+            if lines >> halvings > above:
+                break
             if len(self._cells(lines >> halvings)) > KEYFRAME_BYTES:
                 return lines >> halvings + 1
         return lines
