@@ -49,8 +49,9 @@ class _Heard(Capture):
                 self.feed(content)
             case Gap():
                 self.lose()
-            case Exited():
+            case Exited(code=code, signal=signal):
                 self.is_shell_gone = True
+                self.is_end_unknown |= code is None and signal is None
             case Connected(resume="reset"):
                 self.is_shell_gone = self.is_end_unknown = True
 
@@ -206,8 +207,8 @@ class Runner:
             await session.until(lambda: capture.has_news, wait)
             if capture.is_end_unknown:
                 raise TerminalEndedError(
-                    f"{self._label} began anew while the command ran, as when its "
-                    "worker dies: how the command ended is unknown."
+                    f"The shell in {self._label} is gone, as when its worker dies: how "
+                    "the command ended is unknown."
                 )
             if capture.is_shell_gone:
                 raise TerminalEndedError(

@@ -167,7 +167,12 @@ class TerminalHandler(OneTerminalHandler):
         """End it: hang up, then terminate, then kill."""
         key = self._key()
         self.require(Role.OPERATOR)
-        result = await self._ask(key.name, CloseTerminal(id="", terminal=key.name))
+        try:
+            result = await self._ask(key.name, CloseTerminal(id="", terminal=key.name))
+        except DeniedError as error:
+            if error.code != "not-found":
+                raise
+            result = {}  # its worker came back without it
         self.context.hub.directory.drop_terminal(key.name)
         self.answer({"id": key.name, **result})
 

@@ -70,9 +70,10 @@ def attach_here(server: Server, terminal: str, leave: Key, is_read_only: bool) -
 
 def exit_code_of(ended: Exited) -> tuple[int, str]:
     """Return the exit code that stands for how a shell ended, and that in words."""
+    if ended.code is None and ended.signal is None:
+        return 1, "with its worker; how is not known"
     if ended.signal is None:
-        code = 1 if ended.code is None else ended.code
-        return code, f"with code {code}"
+        return ended.code or 0, f"with code {ended.code}"
     number = int(getattr(signal, f"SIG{ended.signal}", 0))
     return 128 + number, f"by signal {ended.signal}"
 
@@ -114,6 +115,7 @@ class Attachment:
         finally:
             typing.cancel()
             await asyncio.wait([typing])
+            self._stand("")  # what is left here is the terminal's alone
 
     def _signals(self) -> dict[int, Callable[[], None]]:
         leaving = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)

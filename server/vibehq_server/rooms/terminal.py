@@ -74,6 +74,7 @@ class TerminalRoom(ReplicatedRoom):
         self._worker_side = WorkerSide(self)
         self.linked = asyncio.Event()
         """Set while the worker's link is up."""
+        self._is_disowned = False
         self.recorder = Recorder(
             key, hub, self.uplink, self.broadcast_message, self.notes.add
         )
@@ -156,6 +157,8 @@ class TerminalRoom(ReplicatedRoom):
         else:
             note_resume(self.hub, self.key, connection, "waiting", "worker-away")
             self.tell(viewer, "waiting", "worker-away")
+            if self.exited is not None:
+                connection.send_message(self.exited)
 
     def tell(self, viewer: Viewer, resume: Resume, reason: str) -> None:
         """Tell *viewer* what is true of the terminal now, and how it is joined."""
@@ -210,9 +213,25 @@ class TerminalRoom(ReplicatedRoom):
             self.linked.clear()
             gone = ContainerDisconnected(worker=self.worker, reason="connection lost")
             self.broadcast_message(gone)
+            if self._is_disowned:
+                self.bury()
         elif (viewer := self.viewers.remove(connection)) is not None:
             self.keyboard.forget(viewer)
             self.throttle.update()
+        self.report()
+
+    def bury(self) -> None:
+        """Note that the worker is back without this terminal: how it ended is lost."""
+        self._is_disowned = self.is_online  # by an older one that is on its way out
+        if self.is_online or self.exited is not None or not self.uplink.epoch:
+            return
+        exited = Exited(offset=self.uplink.stream.head)
+        self.uplink.end(exited)
+        self.viewers.pump_all()
+        for viewer in self.viewers:
+            if viewer.phase != "live":
+                viewer.connection.send_message(exited)
+        self.recorder.pull()
         self.report()
 
     def wants(self, connection: Connection, message: Message) -> bool:

@@ -139,9 +139,17 @@ class WorkerRoom(ReplicatedRoom):
         for terminal in hello.terminals[:MAX_TERMINALS]:
             if is_room_name(terminal) and worker_of(terminal) == self.name:
                 self.hub.directory.update_terminal(terminal, self.name)
+        await self._bury(hello)
         if is_another:
             ops = await self._ops()
             await ops.run(ops.worker_gone, self.name)
+
+    async def _bury(self, hello: WorkerHello) -> None:
+        """Tell the rooms of terminals that the worker came back without."""
+        for room in self.hub.live("terminal"):
+            terminal: Any = room
+            if worker_of(room.name) == self.name and room.name not in hello.terminals:
+                await terminal.run(terminal.bury)
 
     async def _ops(self) -> Any:
         return await self.hub.room("ops", "main")
