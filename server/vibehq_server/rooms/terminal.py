@@ -125,8 +125,9 @@ class TerminalRoom(ReplicatedRoom):
     def report(self) -> None:
         """Tell the directory how the terminal is now, the worker how many watch."""
         self.uplink.tell_watched(len(self.viewers))
-        if not self.uplink.epoch:
-            return  # nobody knows yet whether there is such a terminal
+        is_known = self.name in self.hub.directory.terminals
+        if not self.uplink.epoch or not (self.is_online or is_known):
+            return  # nobody knows yet whether there is such a terminal, or it is closed
         size = self.uplink.stream.size
         self.hub.directory.update_terminal(
             self.name,
