@@ -8,6 +8,7 @@ from pathlib import Path
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.messages import Spawn
 from vibehq_nb.worker.providers.container import ContainerProvider
+from vibehq_nb.worker.providers.k8s import PodProvider
 from vibehq_nb.worker.providers.local import LocalProvider
 from vibehq_nb.worker.providers.names import told
 from vibehq_nb.worker.providers.port import Opening, Process, Provider
@@ -23,7 +24,7 @@ LATE_SECONDS = 5.0
 def standard_providers() -> list[Provider]:
     """Return every provider there is, whether it can work here or not."""
     containers = [ContainerProvider(kind) for kind in (DOCKER, PODMAN)]
-    return [LocalProvider(), *containers, SshProvider()]
+    return [LocalProvider(), *containers, SshProvider(), PodProvider()]
 
 
 class Places:
