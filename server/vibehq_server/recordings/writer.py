@@ -27,6 +27,8 @@ QUEUE_BYTES = 2 * 1024 * 1024
 RECORD_COST_BYTES = 256
 """What a record counts beside its bytes."""
 SYNC_SECONDS = 1.0
+GATHER_SECONDS = 0.02
+"""What comes within this is written together: it saves most of the thread's turns."""
 MERGE_SECONDS = 0.01
 MERGED_BYTES = 64 * 1024
 """Output that came within 10 ms is one record, of up to this."""
@@ -153,6 +155,10 @@ class Writer:
                 if left is not None and left <= 0:
                     break
                 self._wake.wait(left)
+            is_closed = self._is_closed
+        if not is_closed:
+            time.sleep(GATHER_SECONDS)
+        with self._wake:
             jobs = list(self._jobs)
             self._jobs.clear()
             return jobs, self._is_closed

@@ -62,7 +62,8 @@ class Tape:
         self._note_segment = note_segment
         self.pen: Pen | None = None
         self.cursor = 0
-        self._painted = 0
+        self._asked = 0  # the output when a place to seek to was last asked for
+        self._is_sought = False
         self._size = (0, 0)
         self._needs: Why | None = None
         self._gap_reason = ""
@@ -93,7 +94,7 @@ class Tape:
             self.cursor = pen.begin.offset
             self._need("start")
         else:
-            self.cursor = self._painted = summary.cursor
+            self.cursor = self._asked = summary.cursor
         pen.put(Restart(time=self.time, offset=self.cursor))
         self.pull()
 
@@ -129,7 +130,8 @@ class Tape:
         if self.pen is None:
             return
         if not self._needs:
-            if snapshot.offset - self._painted >= SEEK_BYTES:
+            if self._is_sought:
+                self._is_sought = False
                 self._put_screen(self.pen, snapshot, content, "seek")
             return
         if self._needs == "gap":
@@ -138,7 +140,7 @@ class Tape:
                 return
             self._put_gap(self.pen, snapshot.offset)
         why, self._needs = self._needs, None
-        self.cursor = snapshot.offset
+        self.cursor = self._asked = snapshot.offset
         self._size = (snapshot.cols, snapshot.rows)
         self._put_screen(self.pen, snapshot, content, why)
         self.pull()
@@ -154,7 +156,6 @@ class Tape:
         content: bytes,
         reason: Literal["start", "gap", "seek"],
     ) -> None:
-        self._painted = snapshot.offset
         screen = Screen(
             time=self.time,
             offset=snapshot.offset,
@@ -207,7 +208,8 @@ class Tape:
         data = stream.since(self.cursor, end - self.cursor)
         pen.put(Output(time=self.time, offset=self.cursor, size=len(data)), data)
         self.cursor = end
-        if end - self._painted >= SEEK_BYTES:
+        if end - self._asked >= SEEK_BYTES:
+            self._asked, self._is_sought = end, True
             self._uplink.ask_keyframe()
         return True
 
