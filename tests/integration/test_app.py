@@ -150,7 +150,7 @@ UNSAFE = [
     (["--keep-byte", "1"], "Did you mean --keep-bytes?"),
     (["--keep-recordings", "0"], "--keep-recordings is a number of days"),
     (["--recordings-bytes", "9"], "--recordings-bytes is a number of bytes"),
-    (["--record", "sometimes"], "Known: always, never"),
+    (["--record", "sometimes"], "Known: always,"),
 ]
 
 
