@@ -54,7 +54,7 @@ class Inbound:
         except NotStoredError:
             refuse(connection, "not-stored", NOT_STORED, message_id)
         except Exception as error:
-            await self._fail(connection, error, message_id)
+            await self.fail(connection, error, message_id)
 
     def _decode(
         self, connection: Connection, message: str
@@ -100,7 +100,7 @@ class Inbound:
         self._ledger.append(answered)
         return result
 
-    async def _fail(
+    async def fail(
         self, connection: Connection, error: Exception, message_id: str | None
     ) -> None:
         """Say that something failed here, and no more: the log has the trace."""

@@ -255,6 +255,10 @@ class Room(RoomHooks):
             raise ValueError("a connection has up to 9 tags of 1 to 256 characters")
         connection.tags = (connection.id, *own)
 
+    def deliver_now(self, connection: Connection, message: str | bytes) -> bool:
+        """Act on a message at once, where that takes no turn; tell whether it did."""
+        return False
+
     async def deliver(self, connection: Connection, message: str | bytes) -> None:
         """Give a message of *connection* to its hook; a failure stays in here."""
         try:

@@ -9,7 +9,7 @@ import json
 import logging
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -149,33 +149,41 @@ class RoomSocket(RoomHandler, StrictSocketHandler):
         connection.send(json.dumps({"error": text}))
         connection.close(Close.INTERNAL, text)
 
-    async def on_message(self, message: str | bytes) -> None:
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         """
-        Give a message to the room.
+        Give a message to the room; return what is to be awaited, if anything is.
 
         Tornado reads on only when this returns: a busy room slows its senders down,
         and nothing piles up here. What comes after the session or grant has ended, or
         after the server has closed, is not delivered.
         """
-        if self.connection is None or self.room is None:
-            return
-        self.connection.note_received(message)
-        refusal = self._refusal()
+        connection, room = self.connection, self.room
+        if connection is None or room is None:
+            return None
+        connection.note_received(message)
+        self._heard_at = asyncio.get_running_loop().time()
+        refusal = self._refusal(self._heard_at)
         if refusal is not None:
-            self.connection.close(*refusal)
-        if not self.connection.is_open:
-            return
+            connection.close(*refusal)
+        if not connection.is_open:
+            return None
+        if not room.is_over and room.deliver_now(connection, message):
+            return None
+        return self._deliver(connection, message)
+
+    async def _deliver(self, connection: Connection, message: str | bytes) -> None:
+        assert self.room is not None
         if self.room.is_over:
             self.room = await self.context.hub.room(*self._key)
         with self._held_up():
-            await self.room.deliver(self.connection, message)
+            await self.room.deliver(connection, message)
 
-    def _refusal(self) -> tuple[int, str] | None:
+    def _refusal(self, now: float) -> tuple[int, str] | None:
         """Return why the peer may send nothing more, if it may not."""
         if self.identity.has_ended(self.context.hub.clock()):
             return Close.SIGNED_OUT, "signed out"
         assert self.connection is not None
-        if not self.connection.meter.allows_message(asyncio.get_running_loop().time()):
+        if not self.connection.meter.allows_message(now):
             return Close.RATE, "too many messages"
         return None
 

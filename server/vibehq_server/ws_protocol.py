@@ -37,6 +37,9 @@ FRAGMENT_RATE = Rate(per_second=512, burst=512)
 MESSAGE_SECONDS = 10.0
 """From the first fragment of a message to its last."""
 
+READ_BYTES = 64 * 1024
+"""What is asked of the kernel at once: Tornado reads no more."""
+
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 4 * 1024 * 1024
 """What is read and dropped so that the peer can read why it is closed."""
@@ -74,6 +77,7 @@ class RoomProtocol(WebSocketProtocol13):
         super().__init__(*args, **kwargs)
         self._control: Bucket | None = None
         self._fragments: Bucket | None = None
+        self._inbox = bytearray()  # a message and one read at most
         self._message: bytearray | None = None  # bounded by max_message_size
         self._message_opcode = _TEXT
         self._is_deflated = False  # the message that is being read
@@ -99,30 +103,37 @@ class RoomProtocol(WebSocketProtocol13):
     # Reading
 
     async def _read_frame(self) -> tuple[int, bool, bytes]:
-        # A small masked frame has a head of 6 bytes, so that many may be read at once;
-        # what is already wrong with the first 2 is told without the others.
-        head = await self._read_head(b"", 2, 6)
-        self._judge(head[0], head[1])
-        length = head[1] & _LENGTH
+        # What is already wrong with the first 2 bytes is told without the others.
+        inbox = self._inbox
+        if len(inbox) < 2:
+            await self._fill(2)
+        first, second = inbox[0], inbox[1]
+        self._judge(first, second)
+        length = second & _LENGTH
         size = {126: 8, 127: 14}.get(length, 6)
         if size > 6:
-            head = await self._read_head(head, size - 4, size)
-            (length,) = struct.unpack("!H" if size == 8 else "!Q", head[2 : size - 4])
-        before = 0 if head[0] & _CONTROL else len(self._message or b"")
+            await self._fill(size - 4)
+            (length,) = struct.unpack("!H" if size == 8 else "!Q", inbox[2 : size - 4])
+        before = 0 if first & _CONTROL else len(self._message or b"")
         if before + length > self.params.max_message_size:
             raise _FrameError(1009, "message too big")
-        head = await self._read_head(head, size, size)
-        payload = await self.stream.read_bytes(length) if length else b""
-        self._wire_bytes_in += size + length
-        opcode, is_final = head[0] & _OPCODE, bool(head[0] & _FIN)
+        end = size + length
+        if len(inbox) < end:
+            await self._fill(end)
+        mask, payload = bytes(inbox[size - 4 : size]), bytes(inbox[size:end])
+        del inbox[:end]
+        self._wire_bytes_in += end
+        opcode = first & _OPCODE
         if opcode in (_TEXT, _BINARY):
-            self._is_deflated = bool(head[0] & _DEFLATED)
-        return opcode, is_final, _websocket_mask(head[-4:], payload)
+            self._is_deflated = bool(first & _DEFLATED)
+        return opcode, bool(first & _FIN), _websocket_mask(mask, payload)
 
-    async def _read_head(self, head: bytes, least: int, most: int) -> bytes:
-        while len(head) < least:
-            head += await self.stream.read_bytes(most - len(head), partial=True)
-        return head
+    async def _fill(self, least: int) -> None:
+        """Read until at least so many bytes are here; often many frames at once."""
+        inbox = self._inbox
+        while len(inbox) < least:
+            want = max(least - len(inbox), READ_BYTES)
+            inbox += await self.stream.read_bytes(want, partial=True)
 
     def _judge(self, first: int, second: int) -> None:
         opcode = first & _OPCODE

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.ids import Position, RoomKey, decode_position, worker_of
 from vibehq_nb.core.log import Resume, answer
 from vibehq_nb.core.messages import (
@@ -24,7 +25,7 @@ from vibehq_nb.core.messages import (
     Tick,
 )
 from vibehq_nb.core.rates import Rate
-from vibehq_nb.core.roles import Role
+from vibehq_nb.core.roles import BINARY, Role
 from vibehq_server.connection import Connection, ConnectRequest
 from vibehq_server.notices import note_resume
 from vibehq_server.replicated import ReplicatedRoom
@@ -248,8 +249,31 @@ class TerminalRoom(ReplicatedRoom):
 
     # Messages
 
+    def deliver_now(self, connection: Connection, message: str | bytes) -> bool:
+        """
+        Take bytes at once while no hook runs; False where there is more to it.
+
+        Nothing that bytes lead to waits, so the room is still one actor.
+        """
+        if isinstance(message, str) or self._mailbox.is_busy:
+            return False
+        if not self.may_send(connection, BINARY):
+            return False
+        self.last_used = self.hub.monotonic()
+        try:
+            self._take_bytes(connection, message)
+        except DeniedError as error:
+            self.refuse(connection, error.code, error.reason)
+        except Exception as error:
+            failing = self._inbound.fail(connection, error, None)
+            self.hub.spawn(failing, f"failure in {self.key}")
+        return True
+
     async def on_bytes(self, connection: Connection, data: bytes) -> None:
         """Take terminal bytes from the worker, keystrokes from anybody else."""
+        self._take_bytes(connection, data)
+
+    def _take_bytes(self, connection: Connection, data: bytes) -> None:
         if connection.identity.has(Role.WORKER):
             self.uplink.take_bytes(connection, data)
             self.viewers.pump_all()
