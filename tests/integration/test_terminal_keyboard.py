@@ -313,3 +313,32 @@ async def test_more_entries_than_may_wait_are_counted_and_told():
         entries = await log_of(house, lambda e: len(of("sized", e)) + lost(e) >= 1500)
         assert lost(entries) == 1500 - MAX_NOTES
         assert len(of("sized", entries)) == MAX_NOTES
+
+
+async def test_a_key_that_crosses_a_new_count_is_typed_once_and_in_its_place():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        ana = await house.connect("terminal/vm", "ana", **EVERYTHING)
+        await ana.send({"type": "input-at", "offset": 0})
+        await ana.send(b"lost ")
+        session = (await worker.peer.until("input-from"))["session"]
+        await worker.peer.next()
+        await worker.peer.socket.close()
+        await ana.until("container-disconnected")
+        again = await work(house)
+        await again.hello(inputs={session: 0})
+        # On its way before the new count has come, as on a slow line.
+        await ana.send(b"crossing ")
+        await ana.until("container-connected")
+        counted = (await ana.until("connected"))["input"]
+        await ana.send({"type": "input-at", "offset": counted})
+        await ana.send(b"lost crossing ")
+        asked = await again.peer.until("input-from")
+
+        assert (counted, asked["offset"]) == (0, 0)
+        assert await again.peer.next() == b"lost crossing "
+        await again.peer.send(
+            {"type": "input-ack", "session": session, "offset": 14, "number": 1}
+        )
+        assert (await ana.until("input-ack"))["offset"] == 14

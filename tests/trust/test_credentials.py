@@ -37,7 +37,7 @@ MAY = {
     "viewer": {"terminal ack", "ops subscribe"},
     "operator": {
         *("terminal (binary)", "terminal ack", "terminal resize", "terminal writer"),
-        "terminal size-policy",
+        *("terminal size-policy", "terminal input-at"),
         *("ops subscribe", "ops event", "hil hil-request", "hil hil-cancel"),
     },
     "approver": {
@@ -76,7 +76,7 @@ def test_the_table_gives_each_role_what_is_written_down_and_no_more(role: Role) 
     allowed = {f"{p} {k}" for p, k in CASES if may_send(p, k, {role})}
     if role is Role.WORKER:
         people = {"terminal resize", "terminal writer", "terminal size-policy"}
-        people |= {"hil hil-decision"}
+        people |= {"terminal input-at", "hil hil-decision"}
         assert allowed == {f"{party} {kind}" for party, kind in CASES} - people
     else:
         assert allowed == MAY[role]

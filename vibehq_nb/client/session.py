@@ -30,6 +30,7 @@ from vibehq_nb.core.messages import (
     Connected,
     Error,
     InputAck,
+    InputAt,
     Message,
     Resized,
     TakeWriter,
@@ -89,6 +90,7 @@ class TerminalSession:
         self._waiters: set[asyncio.Future[None]] = set()
         self._input_error: Error | None = None
         self._away = 0.0
+        self._owes_count = False  # the room counted anew, and has to know we know
         self._acked = 0
         self._ack_timer: asyncio.TimerHandle | None = None
 
@@ -190,7 +192,7 @@ class TerminalSession:
         """Send *content* and tell whether it was taken, or else refused."""
         self._input_error = None
         # No await between: what is noted as typed is what was handed to the socket.
-        if not self._socket.send(content):
+        if not self._send_keys(self.ledger.sent, content):
             raise TerminalError(f"Nothing was typed: {self.label} is not connected.")
         wanted = self.ledger.push(content)
 
@@ -203,7 +205,13 @@ class TerminalSession:
         self.ledger.discard()
         if answered:
             return False
+        self._socket.reconnect()  # it may still be taken: a new link counts anew
         raise TerminalError(f"{self.label} took no keys within {ANSWER_SECONDS:.0f} s.")
+
+    def _send_keys(self, offset: int, content: bytes) -> bool:
+        if self._owes_count and content:
+            self._owes_count = not self.send(InputAt(offset=offset))
+        return self._socket.send(content)
 
     def give_back(self) -> None:
         """Give the input lease back, so that others may type at once."""
@@ -256,9 +264,10 @@ class TerminalSession:
         match message:
             case Connected(input=int(accepted)):
                 rest = self.ledger.resume(accepted, self._away)
-                self.may_type = True
+                self._away = 0.0
+                self.may_type = self._owes_count = True
                 if rest:
-                    self._socket.send(rest)
+                    self._send_keys(accepted, rest)
             case InputAck(offset=offset):
                 self.ledger.ack(offset)
             case Error(id=str()):

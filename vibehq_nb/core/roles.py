@@ -29,6 +29,7 @@ MAY_SEND: dict[str, dict[str, frozenset[Role]]] = {
     "terminal": {
         BINARY: frozenset({Role.OPERATOR, Role.WORKER}),
         "ack": _ANYBODY,
+        "input-at": _OPERATOR,
         "resize": _OPERATOR,
         "writer": _OPERATOR,
         "size-policy": _OPERATOR,

@@ -39,12 +39,15 @@ class Keystrokes:
         """
         Pass on what *viewer* typed.
 
+        What was typed before a new count was known, and is sent again, is dropped.
         A raw connection cannot be told to wait: what it types while the worker is away
         is held for 5 s, at most 64 KiB.
 
         Raises:
             DeniedError: ``not-writer``, ``no-worker`` or ``exited``; nothing was typed.
         """
+        if viewer.awaits_count:
+            return
         if self._uplink.is_online or not viewer.connection.is_raw:
             self._writing.type(viewer, keys)
         elif len(viewer.held_keys) + len(keys) > HELD_BYTES:
@@ -70,10 +73,17 @@ class Keystrokes:
 
     def recount(self, viewer: Viewer) -> None:
         """Count from what the worker took; tell a viewer that is live."""
-        viewer.input_offset = self._uplink.inputs.get(viewer.session, 0)
+        taken = self._uplink.inputs.get(viewer.session, 0)
         viewer.recounted_at = self._uplink.last_number
         if viewer.phase == "live":
+            viewer.count_anew(taken)
             self._room.tell(viewer, "resumed", "")
+
+    def begin_at(self, viewer: Viewer, offset: int) -> None:
+        """Note that what *viewer* types from here on knows the count *offset*."""
+        viewer.tells_count = True
+        if offset == viewer.input_offset:
+            viewer.awaits_count = False
 
     def answer(self, viewer: Viewer, ack: InputAck) -> None:
         """Tell *viewer* what became of its keystrokes."""

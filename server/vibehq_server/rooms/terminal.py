@@ -19,6 +19,7 @@ from vibehq_nb.core.messages import (
     AskSizePolicy,
     ContainerDisconnected,
     Exited,
+    InputAt,
     Message,
     Resize,
     TakeWriter,
@@ -191,7 +192,7 @@ class TerminalRoom(ReplicatedRoom):
         resume, reason = answer(
             viewer.position, uplink.epoch, uplink.oldest, uplink.head
         )
-        viewer.input_offset = uplink.inputs.get(viewer.session, 0)
+        viewer.count_anew(uplink.inputs.get(viewer.session, 0))
         note_resume(self.hub, self.key, viewer.connection, resume, reason)
         viewer.begin(resume, reason)
         self.tell(viewer, resume, reason)
@@ -299,6 +300,8 @@ class TerminalRoom(ReplicatedRoom):
                 viewer.pace.acknowledge(min(offset, viewer.cursor))
                 self.viewers.pump(viewer)
                 self.throttle.update()
+            case InputAt(offset=offset):
+                self.keystrokes.begin_at(viewer, offset)
             case Resize() | TakeWriter() | AskSizePolicy():
                 self.keyboard.receive(viewer, message)
         return None

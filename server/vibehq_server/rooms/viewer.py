@@ -40,6 +40,8 @@ class Viewer:
         held_keys: Typed on a raw connection while the worker was away.
         held_at: When the first of them was.
         recounted_at: The last input frame when they were last counted anew.
+        tells_count: Whether it says at which count its keystrokes begin.
+        awaits_count: What it types is dropped until it says so: it crosses a new count.
     """
 
     connection: Connection
@@ -54,10 +56,17 @@ class Viewer:
     reason: str = ""
     input_offset: int = 0
     recounted_at: int = 0
+    tells_count: bool = False
+    awaits_count: bool = False
     held_keys: bytes = b""
     held_at: float = 0.0
     size: tuple[int, int] = (0, 0)
     told_exit: bool = False
+
+    def count_anew(self, taken: int) -> None:
+        """Count its keystrokes from *taken* on, which it is to be told."""
+        self.input_offset = taken
+        self.awaits_count = self.tells_count
 
     def begin(self, resume: Resume, reason: str) -> None:
         """Note how it is joined, and from where."""

@@ -42,6 +42,7 @@ from vibehq_nb.core.messages.terminal import (
     Cwd,
     Exited,
     InputAck,
+    InputAt,
     Recording,
     Resize,
     Resized,
@@ -76,7 +77,7 @@ from vibehq_nb.core.messages.worker_terminal import (
 )
 
 UPSTREAM: dict[str, tuple[type[Message], ...]] = {
-    "terminal": (Ack, Resize, TakeWriter, AskSizePolicy),
+    "terminal": (Ack, InputAt, Resize, TakeWriter, AskSizePolicy),
     "worker": (),
     "ops": (Subscribe, Emit),
     "hil": (AskApproval, Decide, CancelApproval),

@@ -25,6 +25,17 @@ class InputAck(Message):
     """Why nothing of that frame was taken: frozen, busy, gap or exited."""
 
 
+class InputAt(Message):
+    """
+    What is typed from here on begins at this count, the one that was told last.
+
+    Who says so once says it after each count: what was typed before it, and crossed
+    it on the way, is dropped, for it is sent again.
+    """
+
+    offset: Count
+
+
 class Resize(Message):
     """What would fit this screen, in character cells; the size policy decides."""
 

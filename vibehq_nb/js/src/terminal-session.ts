@@ -93,6 +93,8 @@ export class TerminalSession {
   private forcedAt = 0;
   private typedAt = 0;
   private exit = "";
+  /** The count that was told last, until the server knows that we know it. */
+  private counted: number | null = null;
   private wasOpen = false;
 
   constructor(
@@ -255,6 +257,7 @@ export class TerminalSession {
     });
     if (message.state === "exited") this.exited(null, null);
     const accepted = isWaiting ? null : (message.input ?? null);
+    this.counted = accepted;
     this.carryOut(this.input.connected(accepted, this.mayTypeNow, now));
     if (message.resume === "resumed" && this.replica.position)
       this.acks.restart(this.replica.position.offset);
@@ -357,11 +360,19 @@ export class TerminalSession {
 
   private carryOut(actions: InputAction[], isSilent = false): void {
     for (const action of actions) {
-      if (action.do === "send") this.socket.send(action.bytes);
+      if (action.do === "send") this.sendKeys(action.bytes);
       else if (!isSilent) this.events.onNote(discardText(action), "warning");
     }
     if (this.status.held !== this.input.held.length)
       this.set({ held: this.input.held.length });
+  }
+
+  private sendKeys(bytes: Uint8Array<ArrayBuffer>): void {
+    // What was sent before the count was known crossed it: the server drops that.
+    if (this.counted !== null)
+      this.socket.send({ type: "input-at", offset: this.counted });
+    this.counted = null;
+    this.socket.send(bytes);
   }
 
   private set(change: Partial<Status>): void {

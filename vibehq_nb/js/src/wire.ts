@@ -72,6 +72,7 @@ export const STRUCTS = {
     type: "input-ack",
     fields: { ...entry, session: "text?", number: "int?", refused: "text?" },
   },
+  InputAt: { type: "input-at", fields: entry },
   Resize: { type: "resize", fields: { ...size, hidden: "bool?" } },
   AskSizePolicy: {
     type: "size-policy",

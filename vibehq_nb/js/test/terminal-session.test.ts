@@ -17,6 +17,10 @@ afterEach(async () => {
 class FakeTerminal {
   output = "";
   typed = "";
+  /** Where keys begin, as the client says, and the keys themselves. */
+  input: (number | string)[] = [];
+  /** What is typed is on its way and not taken. */
+  takesKeys = true;
   acks: number[] = [];
   readonly server = new TestServer((visit) => this.serve(visit));
   private live: Visit[] = [];
@@ -55,12 +59,15 @@ class FakeTerminal {
   }
 
   private received({ socket }: Visit, data: string, isBinary: boolean): void {
+    if (isBinary) this.input.push(data);
     if (isBinary) {
+      if (!this.takesKeys) return;
       this.typed += data;
       socket.send(JSON.stringify({ type: "input-ack", offset: this.typed.length }));
       return;
     }
     const message = JSON.parse(data);
+    if (message.type === "input-at") this.input.push(message.offset);
     if (message.type === "ack") this.acks.push(message.offset);
   }
 }
@@ -148,6 +155,23 @@ describe("TerminalSession over a real socket", () => {
     await until(() => terminal.typed === "ls\r");
     expect(session.status.held).toBe(0);
     expect(notes).toEqual([]);
+  });
+
+  it("says at which count its keys begin, once after each count", async () => {
+    const { terminal, session } = await open();
+    session.type(keys("a"));
+    session.type(keys("b"));
+    await until(() => terminal.typed === "ab");
+    terminal.takesKeys = false;
+    session.type(keys("lost"));
+    await until(() => terminal.input.includes("lost"));
+    terminal.takesKeys = true;
+    const more = { offset: 0, input: 2, writer: null, state: "running" };
+    terminal.tell(JSON.parse(connected({ ...more, resume: "resumed" })));
+    await until(() => terminal.typed === "ablost");
+    session.type(keys("c"));
+    await until(() => terminal.typed === "ablostc");
+    expect(terminal.input).toEqual([0, "a", "b", "lost", 2, "lost", "c"]);
   });
 
   it("says who types instead of sending keys", async () => {
