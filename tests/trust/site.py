@@ -98,10 +98,16 @@ class Site:
         await session.caught_up()
         return session
 
-    async def saw(self, text: bytes, terminal: str = WORKER) -> None:
-        """Wait until *terminal* has printed *text*."""
+    async def saw(
+        self, text: bytes, terminal: str = WORKER, seconds: float = 30
+    ) -> None:
+        """Wait until *text* is among the last bytes *terminal* has printed."""
         stream = self.agent.terminals[terminal].stream
-        await until(lambda: text in stream.since(stream.oldest), 20)
+
+        def tail() -> bytes:
+            return stream.since(max(stream.oldest, stream.head - 4096))
+
+        await until(lambda: text in tail(), seconds)
 
 
 @asynccontextmanager

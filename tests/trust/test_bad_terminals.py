@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration.house import running
 from tests.integration.scripted_worker import work
+from tests.rounds import rounds
 from tests.trust.server_process import until
 from tests.trust.site import Site, running_site
 from vibehq_nb.client import session
@@ -87,10 +88,8 @@ async def test_b59_sizes_beyond_measure_are_refused_and_change_nothing() -> None
                     assert refused["code"] == "bad-message", bad
         for cols, rows in ((1, 500), (500, 1)):
             await ana.send({"type": "resize", "cols": cols, "rows": rows})
-            asked = await worker.peer.next()
-            assert (asked["type"], asked["cols"], asked["rows"]) == (
-                *("resize", cols, rows),
-            )
+            asked = await worker.peer.until("resize")
+            assert (asked["cols"], asked["rows"]) == (cols, rows)
 
 
 async def test_bad_sizes_are_refused_over_http_too(site: Site) -> None:
@@ -275,7 +274,7 @@ MONSTER = """
 import os, sys, tty
 tty.setraw(0)
 out = sys.stdout.buffer
-out.write(b"x" * 40_000_000)
+out.write(b"x" * int(sys.argv[1]))
 out.write(b"\\x1b]0;" + b"t" * 1_000_000)
 out.write(b"\\x18\\x1bP" * 10_000 + b"q" * 1000)
 out.write(b"\\x18\\x1b\\\\ready")
@@ -285,11 +284,16 @@ while key := os.read(0, 100):
 """
 
 
+LINE_BYTES = max(10, 2 * rounds(20)) * 1_000_000
+"""All 40 MB in the full rounds."""
+
+
+@pytest.mark.timeout(180)
 async def test_b66_a_line_of_40_megabytes_and_sequences_without_an_end_are_bounded(
     site: Site,
 ) -> None:
-    await site.python(MONSTER)
-    await site.saw(b"ready")
+    await site.python(MONSTER, str(LINE_BYTES))
+    await site.saw(b"ready", seconds=120)
     ana = await site.peer()
     snapshot = await ana.until("snapshot")
     frame = await ana.read_bytes(snapshot["bytes"])
