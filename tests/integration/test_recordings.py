@@ -612,3 +612,20 @@ async def test_one_operator_word_is_all_it_takes_to_type_and_nothing_of_it_is_ke
         assert b"hunter2" not in content
         assert isinstance(records(store, name)[0].time, float)
         assert not [r for r in records(store, name) if isinstance(r, Gap)]
+
+
+async def test_what_is_read_at_once_after_an_end_is_whole(store):
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        name = await start(room, worker)
+        await worker.output(b"last words")
+        await until(lambda: room.position.offset == 10 and room.recorder.id == name)
+        await until(lambda: room.recorder._tape.cursor == 10)
+        await room.run(room.recorder.stop)
+
+        await store.settled(store.get(name))
+
+        assert output_of(store.get(name)) == b"last words"
+        assert store.describe(store.get(name))["state"] == "stopped"
+        assert not store.is_running(store.get(name))

@@ -76,6 +76,7 @@ class StopRecordingHandler(OneTerminalHandler, _WithStore):
         self.require(Role.OPERATOR)
         room = await self.live_room(*key)
         stopped = await room.run(room.recorder.stop)
+        await self.store.settled(self.store.get(stopped))
         self.answer({"id": stopped, "terminal": key.name})
 
 
@@ -96,15 +97,16 @@ class RecordingsHandler(_WithStore):
 class OneRecordingHandler(_WithStore):
     """What the handlers of one recording share."""
 
-    def _recording(self) -> Recording:
+    async def _recording(self) -> Recording:
         """
-        Return the recording the path names.
+        Return the recording the path names, its files as far as it is recorded.
 
         Raises:
             DeniedError: If there is none, or its terminal is out of reach.
         """
         found = self.store.get(self.raw_after("/api/recordings/")[0])
         self.require_read(self.context.hub.key("terminal", found.begin.terminal))
+        await self.store.settled(found)
         return found
 
 
@@ -113,7 +115,7 @@ class RecordingHandler(OneRecordingHandler):
 
     async def get(self, _id: str) -> None:
         """Tell all of one: its times, commands, gaps and segments."""
-        recording = self._recording()
+        recording = await self._recording()
         (described,) = await self.describe([recording])
         summary = recording.summary
         self.answer(
@@ -140,7 +142,7 @@ class VerifyRecordingHandler(OneRecordingHandler):
         ``is_noted`` tells whether the terminal's entry log has the segment's hash: one
         that was completed just before a kill may be missing there.
         """
-        recording = self._recording()
+        recording = await self._recording()
         noted = await self._noted(recording)
         segments = await asyncio.to_thread(self.store.verify, recording)
         for segment in segments:
@@ -179,7 +181,7 @@ class PinRecordingHandler(OneRecordingHandler):
 
     async def post(self, _id: str, action: str) -> None:
         """Keep it for good, or no longer; operators only."""
-        recording = self._recording()
+        recording = await self._recording()
         self.require(Role.OPERATOR)
         if action == "pin":
             asked = self.decode_body(AskPin)
@@ -201,7 +203,7 @@ class CastHandler(OneRecordingHandler):
 
         With ``?from=`` seconds, what is needed from the last whole screen before.
         """
-        recording = self._recording()
+        recording = await self._recording()
         version = self._version()
         lines = cast_of(recording, version, self._from())
         name = f"{recording.begin.id}.cast"

@@ -5,6 +5,7 @@ One folder a recording, ``{data}/recordings/{terminal}/{id}``. What is read here
 read in a thread; only the writer's thread writes, but for pins and removals.
 """
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -33,6 +34,7 @@ from vibehq_server.recordings.writer import Listener, Pen, Writer
 logger = logging.getLogger(__name__)
 
 DAY_SECONDS = 86_400
+SETTLE_SECONDS = 5.0
 LONGEST_NAME = 100
 
 
@@ -141,8 +143,15 @@ class RecordingStore:
         return pen
 
     def release(self, pen: Pen) -> None:
-        """Forget a pen whose end was put."""
-        self._pens.pop(pen.begin.id, None)
+        """Forget a pen whose end was put, once it is written."""
+        name = pen.begin.id
+        pen.settled().add_done_callback(lambda _: self._pens.pop(name, None))
+
+    async def settled(self, recording: Recording) -> None:
+        """Wait until the files hold what was recorded by now, for at most 5 s."""
+        pen = self._pens.get(recording.begin.id)
+        if pen is not None:
+            await asyncio.wait([pen.settled()], timeout=SETTLE_SECONDS)
 
     # Reading
 
@@ -208,6 +217,7 @@ class RecordingStore:
     def set_pin(self, recording: Recording, by: str, reason: str, at: float) -> None:
         """Keep it for good; blocks."""
         pin = {"by": by, "reason": reason, "at": _time_text(at)}
+        recording.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = recording.folder / PIN
         path.touch(mode=0o600)
         path.write_bytes(msgspec.json.encode(pin))

@@ -85,7 +85,13 @@ class Pen:
 
     def put(self, record: Record, data: bytes = b"") -> None:
         """Write *record* and its bytes, after what was put before; never waits."""
-        self._writer.put(self, record, data)
+        self._writer.put(_Job(self, record, data))
+
+    def settled(self) -> "asyncio.Future[None]":
+        """Return what is done once all that was put is in the files, or was refused."""
+        done: asyncio.Future[None] = self.loop.create_future()
+        self._writer.put(_Job(self, None, b"", done))
+        return done
 
     def tell(self, call: Callable[..., None], *args: object) -> None:
         """Call the listener on its loop, if that still runs."""
@@ -95,8 +101,9 @@ class Pen:
 
 class _Job(NamedTuple):
     pen: Pen
-    record: Record
+    record: Record | None
     data: bytes
+    done: "asyncio.Future[None] | None" = None
 
 
 class Writer:
@@ -111,13 +118,13 @@ class Writer:
         self._dirty: set[Pen] = set()
         self._open: set[Pen] = set()
 
-    def put(self, pen: Pen, record: Record, data: bytes) -> None:
+    def put(self, job: _Job) -> None:
         """Queue one record; nothing is queued once closed."""
         with self._wake:
             if self._is_closed:
                 return
-            pen.pending += len(data) + RECORD_COST_BYTES
-            self._jobs.append(_Job(pen, record, data))
+            job.pen.pending += len(job.data) + RECORD_COST_BYTES
+            self._jobs.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="recordings", daemon=True
@@ -165,15 +172,19 @@ class Writer:
 
     def _count_down(self, jobs: list[_Job]) -> None:
         with self._wake:
-            for pen, _, data in jobs:
-                pen.pending -= len(data) + RECORD_COST_BYTES
+            for job in jobs:
+                job.pen.pending -= len(job.data) + RECORD_COST_BYTES
         for pen in {job.pen for job in jobs}:
             if pen.is_waiting and pen.pending < QUEUE_BYTES // 2:
                 pen.is_waiting = False
                 pen.tell(pen.listener.on_room)
 
     def _write(self, job: _Job) -> None:
-        pen, record, data = job
+        pen, record, data, waiting = job
+        if waiting is not None:
+            pen.tell(_settle, waiting)
+        if record is None:
+            return
         if pen.is_failing and not isinstance(record, Gap | End):
             return  # a gap says what is missing
         try:
@@ -219,6 +230,11 @@ class Writer:
             logger.warning("%s: not recorded: %s", pen.begin.terminal, error.strerror)
         pen.is_failing = True
         pen.tell(pen.listener.on_failure, error.strerror or "the disk refuses")
+
+
+def _settle(done: "asyncio.Future[None]") -> None:
+    if not done.done():  # whoever waited may have gone
+        done.set_result(None)
 
 
 def _from_there(gap: Gap, files: RecordingFiles) -> Gap | None:

@@ -156,8 +156,9 @@ class Recorder:
         tape, store = self._tape, self._hub.recordings
         if tape is None or tape.pen is None or store is None:
             return
-        store.release(tape.pen)
+        pen = tape.pen
         begin = tape.finish(reason)
+        store.release(pen)
         self._note(
             RecordingEnded(
                 offset=0,
