@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.recordings import COLS, ROWS
-from vibehq_nb.client.screen import OPEN_SEQUENCE_BYTES, GhosttyScreen
+from vibehq_nb.client.screen import GhosttyScreen
 from vibehq_nb.core.screen import KEYFRAME_BYTES
 
 
@@ -68,14 +68,6 @@ def test_a_keyframe_inside_a_sequence_on_the_alternate_screen_is_whole() -> None
         assert one.title == "a long title"
         one.feed(b"\x1b[?1049l")
         assert one.text() == "primary"
-
-
-def test_the_rest_of_a_sequence_too_long_to_keep_is_not_shown() -> None:
-    screen = fed(b"shown \x1b]52;c;", b"QUJD" * OPEN_SEQUENCE_BYTES)
-
-    joined = fed(screen.keyframe(), b"QUJD" * 100 + b"\x07after")
-
-    assert joined.text() == "shown after"
 
 
 def test_scrollback_is_kept_and_wraps_anew() -> None:

@@ -105,6 +105,8 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 def clean_title(title: bytes) -> str:
     """Return a title as a program set it without control characters, cut if long."""
     text = title.decode(errors="replace")
+    if text.isprintable():
+        return text[:TITLE_CHARACTERS]
     plain = (char for char in text if unicodedata.category(char) not in _UNSEEN)
     return "".join(islice(plain, TITLE_CHARACTERS))
 

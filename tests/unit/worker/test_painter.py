@@ -78,6 +78,21 @@ async def test_keyframes_within_the_pause_are_one() -> None:
     assert [one.offset for one in both] == [1, 1]
 
 
+async def test_keyframes_are_at_most_twenty_a_second() -> None:
+    stream, screen = ByteStream(), Counting()
+    clock = asyncio.get_running_loop().time
+    async with painting(stream, screen) as found:
+        await found.keyframe()
+        started, count = clock(), screen.keyframes
+        while clock() < started + 0.3:
+            stream.append(b"x")
+            await found.keyframe()
+        seconds = clock() - started
+
+    # On a busy machine fewer: only too many is wrong.
+    assert screen.keyframes - count <= seconds / painter.KEYFRAME_SECONDS + 1
+
+
 async def test_a_large_backlog_is_fed_in_slices() -> None:
     stream, screen = ByteStream(), Counting()
     async with painting(stream, screen) as found:
