@@ -8,6 +8,7 @@ import { WebglAddon } from "@xterm/addon-webgl";
 import { type IBufferRange, Terminal } from "@xterm/xterm";
 import { isMisleading, webAddress } from "./links.ts";
 import { pasteFrames } from "./paste.ts";
+import { guard } from "./terminal-guards.ts";
 import { ReplayMarks, silence, sortOf } from "./terminal-replies.ts";
 import type { Note, Screen } from "./terminal-session.ts";
 import { codeFont, terminalTheme } from "./theme.ts";
@@ -64,6 +65,7 @@ export class TerminalScreen implements Screen {
     this.terminal.loadAddon(
       new WebLinksAddon((event, address) => this.openPlainLink(event, address)),
     );
+    guard(this.terminal);
     silence(
       this.terminal.parser,
       () => this.mayReply,
