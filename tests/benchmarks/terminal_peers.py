@@ -139,6 +139,11 @@ class Attached:
             await self.socket.send(json.dumps({"type": "ack", "offset": self._acked}))
 
     @property
+    def is_painting(self) -> bool:
+        """Whether more of a keyframe is due."""
+        return self._due > 0
+
+    @property
     def position(self) -> dict[str, Any]:
         """Where it is, to go on from."""
         epochs = [one["epoch"] for one in self.messages if one.get("epoch")]
