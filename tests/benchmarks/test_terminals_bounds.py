@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.benchmarks.terminal_peers import Attached, Kind, all_kinds
@@ -262,9 +261,14 @@ async def fill(api: HttpApi, count: int) -> None:
     for number in range(count):
         asked = {"name": str(number), "command": ["bash", "-c", script]}
         await asyncio.to_thread(api.request, "POST", "/api/terminals", asked)
-    children = psutil.Process().children(recursive=True)
-    while any(child.is_running() and child.name() == "tr" for child in children):
-        await asyncio.sleep(0.1)
+    for number in range(count):
+        while await asyncio.to_thread(printed, api, number) < RING_BYTES:
+            await asyncio.sleep(0.1)
+
+
+def printed(api: HttpApi, number: int) -> int:
+    """Return how much a terminal has printed, as far as its room knows."""
+    return int(api.request("GET", f"/api/rooms/terminal/w:{number}")["offset"])
 
 
 def online(api: HttpApi) -> bool:
