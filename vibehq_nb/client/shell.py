@@ -48,8 +48,10 @@ class ShellState:
         """Take output, in order."""
         for item in self._scanner.feed(content):
             if isinstance(item, Mark):
-                self.has_marks = True
+                # Only a shell marks its prompt: what is typed around a command in one
+                # without marks does not make it one that has them.
                 self.is_at_prompt = item.kind in ("A", "B")
+                self.has_marks = self.has_marks or self.is_at_prompt
         self._follow_modes(content)
 
     def redraw(self, content: bytes) -> None:
