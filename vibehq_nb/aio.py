@@ -37,9 +37,9 @@ async def _there(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(loop.shared().submit(work))
 
 
-async def connect(url: str | None = None) -> "HQ":
+async def connect(url: str | None = None, token: str | None = None) -> "HQ":
     """Find the server; see :func:`vibehq_nb.connect`."""
-    return HQ(await _there(async_hq.connect(url)))
+    return HQ(await _there(async_hq.connect(url, token)))
 
 
 class HQ:

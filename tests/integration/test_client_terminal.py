@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pandas as pd
 import pytest
 
 from vibehq_nb import aio
@@ -21,9 +22,12 @@ from vibehq_nb.client.errors import (
 )
 from vibehq_nb.client.hq import HQ, connect
 from vibehq_nb.client.http import HttpApi, Server
+from vibehq_nb.client.replica import Output, Redraw
+from vibehq_nb.client.tables import LOG_COLUMNS
 from vibehq_nb.client.terminal import Terminal
 from vibehq_nb.client.terminals import AsyncTerminal
 from vibehq_nb.core.errors import UsageError
+from vibehq_nb.core.vt import plain_text
 from vibehq_nb.testing import ThrowAwayServer
 
 pytestmark = pytest.mark.timeout(60)
@@ -197,6 +201,25 @@ def test_a_shell_without_marks_is_asked_for_them(hq: HQ) -> None:
         term.close()
 
 
+def test_a_shell_without_marks_is_asked_again_by_everybody(
+    server: ThrowAwayServer, hq: HQ
+) -> None:
+    body = {"name": "plain-shared", "command": ["sh"]}
+    opened = hq._hq.api.request("POST", "/api/terminals", body)
+    term = Terminal(AsyncTerminal(hq._hq.api, opened["id"]))
+    token = server.grant("ana", ["viewer", "operator"])
+    theirs = Terminal(AsyncTerminal(HttpApi(Server(server.url, token)), term.id))
+    try:
+        for one in (term, theirs, term):
+            result = one.run("echo again")
+
+            assert result.output == "again"
+            assert result.used_sentinel
+    finally:
+        theirs.detach()
+        term.close()
+
+
 def test_after_its_time_a_command_runs_on_and_the_message_says_so(
     term: Terminal,
 ) -> None:
@@ -251,6 +274,56 @@ def test_a_link_that_breaks_meanwhile_costs_nothing(term: Terminal) -> None:
         timer.join()
     assert result.lines == [str(number) for number in range(1, 301)]
     assert not result.is_cut
+
+
+def test_offline_drops_the_link_for_the_block_and_brings_what_it_missed(
+    server: ThrowAwayServer, hq: HQ, term: Terminal
+) -> None:
+    token = server.grant("ana", ["viewer", "operator"])
+    theirs = Terminal(AsyncTerminal(HttpApi(Server(server.url, token)), term.id))
+    theirs.screen()
+    heard: list[bytes] = []
+
+    def hear(event: object) -> None:
+        assert not isinstance(event, Redraw)
+        if isinstance(event, Output):
+            heard.append(event.content)
+
+    loop.run(term._terminal.attach()).listen(hear)
+    with term.offline():
+        eventually(lambda: list(term.members()["user"]) == ["ana"])
+        printed = theirs.run("seq 700000")
+        assert b"".join(heard).count(b"\n") == 0
+
+    assert b"".join(heard).count(b"\n") >= 700_000
+    assert plain_text(b"".join(heard)).count(printed.output) == 1
+    table = term.members()
+    assert table.to_dict("records") == [
+        {"user": user, "roles": ["operator", "viewer"], "connections": 1}
+        for user in sorted(["ana", USER])
+    ]
+    theirs.detach()
+
+
+def test_a_second_person_connects_with_a_token_of_their_own(
+    server: ThrowAwayServer, hq: HQ, term: Terminal
+) -> None:
+    bob = connect(token=server.grant("bob", ["viewer", "operator"]))
+
+    theirs = bob.terminal(name=term.id.partition(":")[2])
+
+    assert (bob.me.user, theirs.id) == ("bob", term.id)
+    theirs.run("true")
+    term.send("echo half a li")
+    term.give_control("bob")
+    theirs.run("echo mine")
+    assert list(term.commands(2)["user"]) == ["bob", "bob"]
+    log = term.log()
+    assert dict(log.dtypes) == {
+        n: pd.Series(dtype=d).dtype for n, d in LOG_COLUMNS.items()
+    }
+    assert log[log["how"] == "given"].iloc[-1]["user"] == "bob"
+    theirs.detach()
 
 
 def test_two_runs_at_once_take_turns(hq: HQ, term: Terminal) -> None:

@@ -527,6 +527,19 @@ async def test_close_stops_and_tells_exactly_once_before_it_returns():
         assert len(door.paths) == 1
 
 
+async def test_abort_says_nothing_to_the_server_and_stays_down_until_reconnect():
+    heard = Heard()
+    async with opened() as door, socket_at(door, heard) as socket:
+        await until(lambda: heard.opens == 1)
+        socket.abort()
+
+        assert [close.will_reconnect for close in heard.of(CloseEvent)] == [False]
+        await until(lambda: door.codes == [(1006, "")])
+        assert (len(door.paths), socket.ready_state) == (1, ReadyState.CLOSED)
+        socket.reconnect()
+        await until(lambda: heard.opens == 2)
+
+
 async def test_close_before_the_first_try_tells_nothing():
     heard = Heard()
     async with opened() as door:

@@ -144,9 +144,11 @@ class AsyncHQ:
         return AsyncTask(self.api, name, key or name, terminals)
 
 
-async def connect(url: str | None = None) -> AsyncHQ:
+async def connect(url: str | None = None, token: str | None = None) -> AsyncHQ:
     """
     Find the server, say hello, and return it.
+
+    With *token*, a grant's, be whom that is for.
 
     Raises:
         NoServerError: If there is none, or it does not answer.
@@ -154,6 +156,8 @@ async def connect(url: str | None = None) -> AsyncHQ:
         UsageError: If its version and ours do not go together.
     """
     server = find_server(url)
+    if token is not None:
+        server = Server(server.url, token)
     api = HttpApi(server)
     found = await asyncio.to_thread(_hello, api)
     if found is None:

@@ -29,18 +29,20 @@ TERMINAL_COLUMNS = ("id", "worker", "target", "state", "cols", "rows", "writer")
 WORKER_COLUMNS = ("id", "host", "online", "version")
 
 
-def connect(url: str | None = None) -> "HQ":
+def connect(url: str | None = None, token: str | None = None) -> "HQ":
     """
     Return the server this notebook belongs to.
 
     Args:
         url: Its address. Without one: ``VIBEHQ_URL``, then the Jupyter server that
             started this kernel.
+        token: A grant's, to be whom that is for. Without one: ``VIBEHQ_TOKEN``, then
+            what ``vibehq login`` keeps, then Jupyter's own.
 
     Raises:
         NoServerError: If there is none; the text says how to get one.
     """
-    return HQ(loop.run(async_hq.connect(url)))
+    return HQ(loop.run(async_hq.connect(url, token)))
 
 
 class HQ:

@@ -159,6 +159,12 @@ class ReconnectingWebSocket:
         if self._runner is None:  # on_close may have called reconnect()
             self._end(None)
 
+    def abort(self) -> None:
+        """Do as ``close`` does, but without a word to the peer, as a cable breaks."""
+        if self._link is not None:
+            self._link.abort()
+        self.close()
+
     def reconnect(self, code: int = 1000, reason: str = "") -> None:
         """
         Close the link, if there is one, and dial at once; retries count from 0 again.

@@ -111,6 +111,11 @@ class RoomLink:
         """Drop the link, if there is one; the next try follows at once."""
         self.socket.reconnect()
 
+    def abort(self) -> None:
+        """Drop the link, as a broken network does, and stay down until reconnect()."""
+        self.socket.abort()
+        self._receiver.lost()
+
     def _opened(self) -> None:
         now = asyncio.get_running_loop().time()
         away = now - self._lost_at if self._lost_at is not None else 0.0

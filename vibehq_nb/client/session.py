@@ -213,6 +213,14 @@ class TerminalSession:
             self._owes_count = not self.send(InputAt(offset=offset))
         return self._socket.send(content)
 
+    def go_offline(self) -> None:
+        """Drop the link, as a broken network does; come back by go_online()."""
+        self._socket.abort()
+
+    def go_online(self) -> None:
+        """Dial now, and go on from what is held."""
+        self._socket.reconnect()
+
     def give_back(self) -> None:
         """Give the input lease back, so that others may type at once."""
         self.send(TakeWriter(action="give"))
@@ -231,6 +239,7 @@ class TerminalSession:
         """Wait for the room's first frame before anything is typed."""
         self._away = away_seconds
         self.may_type = False
+        self.replica.connected = None
 
     def received(self, frame: str | bytes) -> None:
         """Take one frame of the room."""

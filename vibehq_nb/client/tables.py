@@ -37,6 +37,23 @@ COMMAND_COLUMNS: Mapping[str, str] = {
 }
 """Column → type of a table of commands."""
 
+LOG_COLUMNS: Mapping[str, str] = {
+    "offset": "Int64",
+    "at": "datetime64[ns, UTC]",
+    "type": "string",
+    "user": "string",
+    "lost": "string",
+    "how": "string",
+    "bytes": "Int64",
+    "cols": "Int64",
+    "rows": "Int64",
+    "policy": "string",
+    "by": "string",
+    "epoch": "string",
+    "at_byte": "Int64",
+}
+"""Column → type of a table of a terminal's log."""
+
 SHOWN = ("severity", "state", "title", "resource", "count")
 """What a notebook shows of it: what is the same at every run of the same facts."""
 
@@ -127,18 +144,34 @@ def commands_frame(commands: Iterable[Mapping[str, Any]]) -> "pandas.DataFrame":
     UTC, numbers may be missing, the rest is text. ``state`` is ended, running, or
     unknown where the shell or its worker is gone without a word on it.
     """
+    return _typed_frame(commands, COMMAND_COLUMNS)
+
+
+def log_frame(entries: Iterable[Mapping[str, Any]]) -> "pandas.DataFrame":
+    """
+    Return a terminal's log as a table in its order.
+
+    Columns and types are always those of :data:`LOG_COLUMNS`; what an entry does not
+    say is missing.
+    """
+    return _typed_frame(entries, LOG_COLUMNS)
+
+
+def _typed_frame(
+    entries: Iterable[Mapping[str, Any]], columns: Mapping[str, str]
+) -> "pandas.DataFrame":
     pd = load_pandas()
-    rows = list(commands)
-    table = {
-        name: pd.Series([row.get(name) for row in rows], dtype=dtype)
-        for name, dtype in COMMAND_COLUMNS.items()
-        if name != "started_at"
-    }
-    times = pd.Series([row.get("started_at") for row in rows], dtype="object")
-    table["started_at"] = pd.to_datetime(times, utc=True, format="ISO8601").astype(
-        COMMAND_COLUMNS["started_at"]
-    )
-    frame: pandas.DataFrame = pd.DataFrame(table, columns=list(COMMAND_COLUMNS))
+    rows = list(entries)
+    table = {}
+    for name, dtype in columns.items():
+        cells = [row.get(name) for row in rows]
+        if dtype.startswith("datetime"):
+            times = pd.Series(cells, dtype="object")
+            times = pd.to_datetime(times, utc=True, format="ISO8601")
+            table[name] = times.astype(dtype)
+        else:
+            table[name] = pd.Series(cells, dtype=dtype)
+    frame: pandas.DataFrame = pd.DataFrame(table, columns=list(columns))
     return frame
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import html
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from vibehq_nb.client import display, loop
@@ -14,17 +15,14 @@ from vibehq_nb.client.recordings import (
     list_recordings,
 )
 from vibehq_nb.client.static import StaticScreen, screen_html
-from vibehq_nb.client.tables import commands_frame, plain_frame
+from vibehq_nb.client.tables import commands_frame, log_frame, plain_frame
 from vibehq_nb.client.terminals import AsyncTerminal
 from vibehq_nb.core.errors import UsageError, VibeError
 
 if TYPE_CHECKING:
     import pandas
 
-LOG_COLUMNS = (
-    *("offset", "at", "type", "user", "lost", "how", "bytes"),
-    *("cols", "rows", "policy", "by", "epoch", "at_byte"),
-)
+MEMBER_COLUMNS = ("user", "roles", "connections")
 
 
 class Terminal:
@@ -90,6 +88,25 @@ class Terminal:
         """Return the screen as it is now, for a saved notebook to keep."""
         return loop.run(self._terminal.static())
 
+    def members(self) -> "pandas.DataFrame":
+        """Return who watches: user, roles, and over how many connections."""
+        return plain_frame(loop.run(self._terminal.members()), MEMBER_COLUMNS)
+
+    @contextlib.contextmanager
+    def offline(self) -> Iterator[None]:
+        """
+        Cut this notebook's link for the block, as a broken network does.
+
+        What runs goes on. At the end of the block all that was printed meanwhile is
+        here, or a stated gap.
+        """
+        away = self._terminal.offline()
+        loop.run(away.__aenter__())
+        try:
+            yield
+        finally:
+            loop.run(away.__aexit__(None, None, None))
+
     def take_control(self) -> None:
         """Take the keyboard from whoever has it; that one is told."""
         loop.run(self._terminal.take_control())
@@ -106,7 +123,7 @@ class Terminal:
 
     def log(self) -> "pandas.DataFrame":
         """Return who typed when, who held the keyboard, sizes: never what was typed."""
-        return plain_frame(loop.run(self._terminal.log()), LOG_COLUMNS)
+        return log_frame(loop.run(self._terminal.log()))
 
     def record(self) -> Recording:
         """

@@ -1,6 +1,8 @@
 """A shared terminal, as asynchronous code uses it; the one implementation of it."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -127,6 +129,32 @@ class AsyncTerminal:
         lines = [line.rstrip() for line in session.screen.text().splitlines()]
         text = "\n".join(lines).rstrip("\n")
         return StaticScreen(self.label, text, session.screen.html())
+
+    async def members(self) -> list[dict[str, Any]]:
+        """Return who watches: each user with its roles and number of connections."""
+        path = f"/api/rooms/terminal/{quote(self.id, safe=':@')}"
+        found: dict[str, dict[str, Any]] = {}
+        for one in (await self._call("GET", path))["open"]:
+            if one["kind"] != "worker":
+                nobody = {"user": one["user"], "roles": one["roles"], "connections": 0}
+                found.setdefault(one["user"], nobody)["connections"] += 1
+        return [found[user] for user in sorted(found)]
+
+    @contextlib.asynccontextmanager
+    async def offline(self) -> AsyncIterator[None]:
+        """
+        Cut the link for the block, as a broken network does; what runs goes on.
+
+        At its end the link is back, and the copy holds all that was printed meanwhile,
+        or a stated gap.
+        """
+        session = await self.attach()
+        session.go_offline()
+        try:
+            yield
+        finally:
+            session.go_online()
+            await session.caught_up()
 
     async def take_control(self) -> None:
         """Take the input lease, whoever holds it; that one is told."""
