@@ -192,6 +192,23 @@ def test_jupyterlab_opens_the_quickstart_and_prints_its_address(
     assert "--ServerApp.port_retries=0" in became[0]
 
 
+def test_a_notebooks_own_account_may_give_a_grant_and_its_token_alone_may_not(
+    server: tuple[str, Path], home: Path
+) -> None:
+    url, data = server
+    words = ("grant", "create", "eve", "--role", "operator")
+    made = run(*words, "--data", str(data), home=home)
+    notebook = {"VIBEHQ_URL": url, "VIBEHQ_TOKEN": made.stdout.strip()}
+
+    refused = run(*words, home=home, **notebook)
+    elsewhere = run(*words, home=home, **notebook, VIBEHQ_DATA=str(home))
+    given = run(*words, home=home, **notebook, VIBEHQ_DATA=str(data))
+
+    assert (refused.returncode, elsewhere.returncode) == (1, 1)
+    assert "vhq_g_" not in refused.stdout + elsewhere.stdout
+    assert given.stdout.startswith("vhq_g_"), given.stderr
+
+
 def test_a_grant_is_created_listed_used_and_revoked(
     server: tuple[str, Path], home: Path
 ) -> None:

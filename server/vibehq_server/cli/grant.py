@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from vibehq_nb.core.errors import UsageError
 from vibehq_server.cli.output import complain, say, say_json, say_table
-from vibehq_server.cli.remote import api_of
+from vibehq_server.cli.remote import owner_api_of
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TTL = re.compile(r"(\d{1,7})([smhd])")
@@ -37,7 +37,7 @@ def create(arguments: argparse.Namespace) -> int:
         "rooms": arguments.room or ["*"],
         "ttl_seconds": decode_ttl(arguments.ttl),
     }
-    grant = api_of(arguments).request("POST", "/api/grants", body)
+    grant = owner_api_of(arguments).request("POST", "/api/grants", body)
     if arguments.json:
         say_json(grant)
         return 0
@@ -60,7 +60,7 @@ def _user_of(arguments: argparse.Namespace) -> str:
 def list_(arguments: argparse.Namespace) -> int:
     """List live grants, or all there ever were."""
     path = "/api/grants?all=1" if arguments.all else "/api/grants"
-    grants = api_of(arguments).request("GET", path)["grants"]
+    grants = owner_api_of(arguments).request("GET", path)["grants"]
     if arguments.json:
         say_json(grants)
         return 0
@@ -76,7 +76,7 @@ def revoke(arguments: argparse.Namespace) -> int:
     from urllib.parse import quote
 
     path = f"/api/grants/{quote(arguments.id, safe='')}"
-    done = api_of(arguments).request("DELETE", path)
+    done = owner_api_of(arguments).request("DELETE", path)
     if arguments.json:
         say_json(done)
     else:

@@ -11,7 +11,7 @@ from typing import Any
 from vibehq_nb.core.errors import UsageError
 from vibehq_server.auth.secrets import GRANT_PREFIX
 from vibehq_server.cli.output import say, say_json
-from vibehq_server.cli.remote import api_of
+from vibehq_server.cli.remote import owner_api_of
 
 
 def login(arguments: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def _keep(path: Path, url: str, token: str) -> None:
 
 def login_link(arguments: argparse.Namespace) -> int:
     """Print a one-time sign-in link."""
-    api = api_of(arguments)
+    api = owner_api_of(arguments)
     link = api.request("POST", "/api/login-links", {})
     address = f"{api.server.url}{link['path']}"
     if arguments.json:

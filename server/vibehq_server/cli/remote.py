@@ -2,8 +2,10 @@
 
 import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vibehq_server.endpoint import Endpoint, read_endpoint
 from vibehq_server.settings import StartError, default_data
@@ -60,6 +62,25 @@ def api_of(arguments: argparse.Namespace) -> Any:
     return HttpApi(find(arguments))
 
 
+def owner_api_of(arguments: argparse.Namespace) -> Any:
+    """
+    Return the API of :func:`find`'s server, as its owner where this account is that.
+
+    A notebook's own token gives nobody a grant; whoever may read the data folder does.
+    """
+    from vibehq_nb.client.http import HttpApi
+
+    server = find(arguments)
+    owners = map(_of_folder, _folders_of_this_host())
+    return HttpApi(next((o for o in owners if _place(o) == _place(server)), server))
+
+
+def _place(server: Any) -> tuple[str, int | None, str]:
+    parts = urlsplit(server.url)
+    host = "127.0.0.1" if server.is_loopback else str(parts.hostname)
+    return host, parts.port, parts.path
+
+
 def _of_folder(folder: Path) -> Any:
     from vibehq_nb.client.http import Server
 
@@ -68,6 +89,10 @@ def _of_folder(folder: Path) -> Any:
 
 
 def _folder_of_this_host() -> Path | None:
+    return next(_folders_of_this_host(), None)
+
+
+def _folders_of_this_host() -> Iterator[Path]:
     embedded = default_data("embedded")
     further = sorted(embedded.parent.glob(f"{embedded.name}-*"))
     for folder in (default_data("standalone"), embedded, *further):
@@ -76,8 +101,7 @@ def _folder_of_this_host() -> Path | None:
         except StartError:
             continue
         if _is_alive(endpoint):
-            return folder
-    return None
+            yield folder
 
 
 def _is_alive(endpoint: Endpoint) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from vibehq_nb.core.errors import UsageError, VibeError
 from vibehq_server.cli.output import complain, say, say_json, say_table
-from vibehq_server.cli.remote import api_of, data_folder
+from vibehq_server.cli.remote import api_of, data_folder, owner_api_of
 from vibehq_server.settings import default_data, nearest
 
 _COLUMNS = ("id", "host", "online", "version", "providers", "terminals")
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def invite(arguments: argparse.Namespace) -> int:
     """Print the one line to paste on the worker's host."""
-    api = api_of(arguments)
+    api = owner_api_of(arguments)
     asked = {"worker": arguments.name}
     made: dict[str, Any] = api.request("POST", "/api/workers/invites", asked)
     if arguments.json:
