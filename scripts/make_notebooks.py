@@ -14,12 +14,16 @@ import re
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
 
+from tests import runbooks
+from tests.containers import what_is_missing
+from vibehq_nb.pytest_plugin import USER
 from vibehq_nb.testing import ThrowAwayServer
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make(path: Path) -> int:
     """Run one notebook in place; return 1 if its outputs cannot be kept."""
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    with ThrowAwayServer() as server:
+    with container_for(path), ThrowAwayServer(user=USER) as server:
         server.answer_with(RULES)
         found = server.environment()
         run(notebook, path.parent, found)
@@ -60,6 +64,15 @@ def make(path: Path) -> int:
     path.write_text(text, encoding="utf-8")
     print(f"{path}: {len(text) / 1000:.0f} kB")
     return 0
+
+
+def container_for(path: Path) -> AbstractContextManager[None]:
+    """Return what runs the container that the notebook needs, if it needs one."""
+    if path.name not in runbooks.NEED_IT:
+        return nullcontext()
+    if missing := what_is_missing():
+        raise SystemExit(f"{path} cannot be run here: it {missing}")
+    return runbooks.container()
 
 
 def run(notebook: Any, folder: Path, environment: dict[str, str]) -> None:

@@ -81,6 +81,7 @@ class Outcome:
 
 RUNBOOK_OPTIONS = (
     *NO_BROWSER,
+    *("-p", "tests.runbooks"),
     "--nbval",
     "--nbval-sanitize-with=notebooks/sanitize.cfg",
     "--vibehq",
@@ -109,7 +110,13 @@ TIERS = (
         programs=("chromium",),
     ),
     Tier("js", ("vibehq_nb/js",)),
-    Tier("runbooks", ("notebooks",), RUNBOOK_OPTIONS, timeout_seconds=120),
+    Tier(
+        "runbooks",
+        ("notebooks",),
+        RUNBOOK_OPTIONS,
+        timeout_seconds=120,
+        programs=CONTAINERS,
+    ),
 )
 BENCHMARKS = Tier("benchmarks", ("tests/benchmarks",), timeout_seconds=600)
 

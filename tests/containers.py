@@ -154,18 +154,18 @@ def _unmount(folder: Path) -> None:
             subprocess.run(["umount", mounted], check=False)
 
 
-def skip_without_podman() -> None:
-    """Skip the test where something is missing that it needs."""
-    for program in PROGRAMS:
-        if shutil.which(program) is None:
-            pytest.skip(f"needs a package: {program}")
-    if os.geteuid() != 0:
-        pytest.skip("needs root: containers of its own")
+def what_is_missing() -> str:
+    """Return why there can be no containers here, as a skip says it; empty: nothing."""
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    if absent:
+        return f"needs a package: {absent[0]}"
+    return "needs root: containers of its own" if os.geteuid() != 0 else ""
 
 
 @pytest.fixture(scope="session")
 def podman() -> Iterator[Podman]:
     """Podman's runtime, one for all tests of a run."""
-    skip_without_podman()
+    if missing := what_is_missing():
+        pytest.skip(missing)
     with running_podman() as runtime:
         yield runtime

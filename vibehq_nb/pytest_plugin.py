@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+USER = "ana"
+"""Who runs the notebooks: the same name in their outputs on every machine."""
+
 _SERVER = pytest.StashKey[Any]()
 _BEFORE = pytest.StashKey[dict[str, str | None]]()
 _HANDLER = pytest.StashKey[Any]()
@@ -48,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from vibehq_nb.core.errors import VibeError
     from vibehq_nb.testing import ThrowAwayServer, decode_rule
 
-    server = ThrowAwayServer()
+    server = ThrowAwayServer(user=USER)
     config.stash[_HANDLER] = signal.signal(signal.SIGTERM, _leave)
     try:
         for rule in rules:

@@ -54,11 +54,13 @@ class ThrowAwayServer:
 
     Attributes:
         url: The server's base address.
-        token: A grant of this process's user: viewer and operator.
+        user: Whom the token is for.
+        token: A grant of this user: viewer and operator.
     """
 
-    def __init__(self, worker_id: str = "demo") -> None:
-        """Prepare; nothing runs before the block begins."""
+    def __init__(self, worker_id: str = "demo", user: str = "") -> None:
+        """Prepare; nothing runs before the block. *user*: else this process's."""
+        self.user = user or getpass.getuser()
         self.url = self.token = ""
         self._worker_id = worker_id
         self._folder = Path()
@@ -102,7 +104,7 @@ class ThrowAwayServer:
         worker = ["vibehq_nb.worker", "--data", str(data), "--id", self._worker_id]
         held = self._spawn("worker", worker, self._environment())
         self._wait("the worker", held, self._has_worker)
-        self.token = self.grant(getpass.getuser(), ["viewer", "operator"])
+        self.token = self.grant(self.user, ["viewer", "operator"])
 
     def _environment(self) -> dict[str, str]:
         kept = {
@@ -174,7 +176,8 @@ class ThrowAwayServer:
 
     def environment(self) -> dict[str, str]:
         """Return what a process needs to find and use this server."""
-        return {"VIBEHQ_URL": self.url, "VIBEHQ_TOKEN": self.token}
+        found = {"VIBEHQ_URL": self.url, "VIBEHQ_TOKEN": self.token}
+        return found | {"VIBEHQ_DATA": str(self._folder / "data")}
 
     def answer_with(self, rules: Iterable[str]) -> None:
         """

@@ -116,6 +116,36 @@ def test_the_quickstart_does_what_it_says(tmp_path: Path) -> None:
     assert "a throw-away server runs" in done.stdout
 
 
+def test_notebooks_run_as_the_same_person_everywhere_and_find_the_data_folder(
+    tmp_path: Path,
+) -> None:
+    path = write_notebook(
+        tmp_path / "who.ipynb",
+        "import os, vibehq_nb\n"
+        "found = 'endpoint.json' in os.listdir(os.environ['VIBEHQ_DATA'])\n"
+        "print(vibehq_nb.connect().me.user, found)",
+        "ana True\n",
+    )
+
+    done = run_pytest(tmp_path, "--nbval", "--vibehq", str(path))
+
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_without_podman_what_needs_a_container_is_skipped_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("share_a_terminal.ipynb", "other.ipynb"):
+        write_notebook(tmp_path / name, "print(1)", "1\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    done = run_pytest(tmp_path, "-rs", "-p", "tests.runbooks", "--nbval", ".")
+
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "1 passed, 1 skipped" in done.stdout
+    assert "needs a package: podman" in done.stdout
+
+
 def test_a_notebook_whose_output_has_changed_fails(tmp_path: Path) -> None:
     path = write_notebook(
         tmp_path / "changed.ipynb",
