@@ -5,10 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Self
 
-from vibehq_nb.client.errors import (
-    RefusedError,
-    TerminalError,
-)
+from vibehq_nb.client.errors import RefusedError, TerminalError
 from vibehq_nb.client.http import Server
 from vibehq_nb.client.refusals import input_refusal
 from vibehq_nb.client.replica import (
@@ -213,13 +210,10 @@ class TerminalSession:
             self._owes_count = not self.send(InputAt(offset=offset))
         return self._socket.send(content)
 
-    def go_offline(self) -> None:
-        """Drop the link, as a broken network does; come back by go_online()."""
-        self._socket.abort()
-
-    def go_online(self) -> None:
-        """Dial now, and go on from what is held."""
-        self._socket.reconnect()
+    @property
+    def link(self) -> RoomLink:
+        """The link under it: ``abort()`` drops it, ``reconnect()`` dials now."""
+        return self._socket
 
     def give_back(self) -> None:
         """Give the input lease back, so that others may type at once."""

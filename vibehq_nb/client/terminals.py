@@ -149,11 +149,11 @@ class AsyncTerminal:
         or a stated gap.
         """
         session = await self.attach()
-        session.go_offline()
+        session.link.abort()
         try:
             yield
         finally:
-            session.go_online()
+            session.link.reconnect()
             await session.caught_up()
 
     async def take_control(self) -> None:
