@@ -59,22 +59,27 @@ MODE = of(
 )
 SAVED = together(of(b"\x1b7"), STYLE, PLACE, of(b"a", b"xyz"), of(b"\x1b8"))
 INLINE = st.one_of(TEXT, MOVE, ERASE, STYLE, MODE, SAVED)
-MARGINS = together(
-    of(b"\x1b[2;6r", b"\x1b[3;8r", b"\x1b[2;6r\x1b[?6h"),
-    some(INLINE, 8),
+MARGINS = together(of(b"\x1b[2;6r", b"\x1b[3;8r"), some(INLINE, 8), of(b"\x1b[r"))
+ORIGIN = together(
+    of(b"\x1b[2;6r\x1b[?6h", b"\x1b[3;8r\x1b[?6h"),
+    some(st.one_of(TEXT, PLACE, ERASE, STYLE), 8),
     of(b"\x1b[?6l\x1b[r"),
 )
 ALTERNATE = together(
     of(b"\x1b[0m\x1b[?1049h"),
-    some(st.one_of(INLINE, MARGINS), 10),
+    some(st.one_of(INLINE, MARGINS, ORIGIN), 10),
     of(b"\x1b[?1049l"),
 )
 OTHER = of(
-    *(b"\x1b(0", b"\x1b(B", b"\x1bH", b"\x1b[g", b"\x1b[3g", b"\x1b[!p"),
+    *(b"\x1b(0", b"\x1b(B", b"\x1b[!p"),
     *(b"\x1b[5 q", b"\x1b[4 q", b"\x1b[2 q", b"\x1b]0;title\x07", b"\x1b]2;t\x1b\\"),
 )
 
 
+TABS = of(b"\x1bH", b"\x1b[g", b"\x1b[3g", b"\t", b"\x1b[2I", b"\x1b[2Z")
+USUAL = st.one_of(INLINE, INLINE, MARGINS, ORIGIN, OTHER)
+
+
 def streams() -> Strategy:
-    """Return streams of up to 25 of these."""
-    return some(st.one_of(INLINE, INLINE, MARGINS, ALTERNATE, OTHER), 25)
+    """Return streams of up to 25 of these; tab stops or alternate screens."""
+    return some(st.one_of(USUAL, ALTERNATE), 25) | some(st.one_of(USUAL, TABS), 25)

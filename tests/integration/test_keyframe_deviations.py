@@ -64,8 +64,14 @@ IN_XTERM = {
     "margins": Deviation(
         b"\x1b[?1049h\x1b[2;6r\x1b[?1049l", b"", "each screen has its own margins"
     ),
+    "tab stops": Deviation(
+        b"\x1b[?1049h\x1b[3g\x1b[?1049l", b"", "each screen has its own tab stops"
+    ),
     "origin mode": Deviation(
         b"\x1b[?1049h\x1b[?6h\x1b[?1049l", b"", "?1049l does not bring it back"
+    ),
+    "moves in origin mode": Deviation(
+        b"\x1b[2;6r\x1b[?6h\x1b[A", b"", "relative moves count the top margin again"
     ),
     "background of the alternate screen": Deviation(
         b"\x1b[44m\x1b[?1049h\x1b[5Cx",

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
+from vibehq_nb.worker import processes
 from vibehq_nb.worker.agent import Agent
 from vibehq_nb.worker.providers import places
 from vibehq_nb.worker.providers.local import LocalProvider
@@ -32,11 +33,13 @@ class SlowProvider(LocalProvider):
         super().__init__()
         self.gate = asyncio.Event()
         self.asked = 0
+        self.opened: list[Pty] = []
 
     async def open(self, opening: Opening) -> Pty:
         self.asked += 1
         await self.gate.wait()
-        return await super().open(opening)
+        self.opened.append(await super().open(opening))
+        return self.opened[-1]
 
 
 async def test_over_the_limit_a_terminal_is_refused_until_another_has_ended(
@@ -100,20 +103,27 @@ async def test_an_opening_goes_on_when_the_link_that_asked_is_cut(
     assert slow.asked == 1
 
 
-async def test_a_place_that_does_not_answer_is_given_up(
+async def test_a_place_that_does_not_answer_is_given_up_and_closed_when_it_does(
     rooms: WorkerRooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "OPEN_SECONDS", 0.05)
-    async with running_agent(rooms, tmp_path, providers=[SlowProvider()]):
-        answer = await rooms.request("spawn", terminal="w", target="slow:box")
+    slow = SlowProvider()
+    async with running_agent(rooms, tmp_path, providers=[slow]) as agent:
+        answer = await rooms.request("spawn", terminal="w", target="slow")
+        slow.gate.set()
+        await until(lambda: slow.opened)
+        await until(slow.opened[0].ended.is_set)
 
+        assert agent.terminals == {}
+        assert processes.members(slow.opened[0].pid) == []
     assert answer["code"] == "no-answer"
-    assert answer["message"] == '"slow:box" did not open within 0.05 s.'
+    assert answer["message"] == '"slow" did not open within 0.05 s.'
 
 
 async def test_a_worker_that_ends_gives_up_what_it_is_opening(
-    rooms: WorkerRooms, tmp_path: Path
+    rooms: WorkerRooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(places, "LATE_SECONDS", 0.05)
     slow = SlowProvider()
     async with running_agent(rooms, tmp_path, providers=[slow]) as agent:
         asking = rooms.request("spawn", terminal="w", target="slow")

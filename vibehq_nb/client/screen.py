@@ -149,7 +149,7 @@ class GhosttyScreen:
         modes = self._modes()
         return b"".join(
             (
-                *(RESET, primary, self._switch(), modes.early),
+                *(RESET, modes.early, primary, self._switch()),
                 *(cells, margins, saved, cursor, modes.late),
                 *(self._paint_shape(), title(self.title)),
                 *(open_sequence, self._held),

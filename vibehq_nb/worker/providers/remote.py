@@ -175,7 +175,7 @@ async def await_mark(read: Callable[[], Awaitable[bytes]], mark: str) -> Began |
                     )
     except TimeoutError:
         pass
-    sentence = f"Its shell does not begin within {MARK_SECONDS:g} s."
+    sentence = f"Its shell does not begin within {MARK_SECONDS:g} s and 64 KiB."
     raise DeniedError("no-answer", sentence)
 
 
@@ -216,6 +216,8 @@ class RemoteSession:
 
     async def foreground(self) -> Foreground | None:
         """Return the foreground job, None when none is seen."""
+        if not self._leader.started:
+            return None
         try:
             return self._job(await self._run(FOREGROUND, *self._names()))
         except DeniedError:
