@@ -29,8 +29,8 @@ class ByteStream:
     """
     A bounded run of bytes that knows where it stands in an unbounded one.
 
-    Holds at most *capacity* bytes; the oldest chunks go first. ``append`` is O(1),
-    ``since`` is O(log chunks + bytes returned).
+    Holds the last *capacity* bytes, and the rest of the chunk they begin in.
+    ``append`` is O(1), ``since`` is O(log chunks + bytes returned).
     """
 
     def __init__(
@@ -63,12 +63,16 @@ class ByteStream:
         return self.head
 
     def _trim(self) -> None:
-        while self.head - self.oldest > self.capacity and len(self._chunks) > 1:
-            self.oldest += len(self._chunks.popleft())
+        if self.head - self.oldest <= self.capacity:
+            return
+        # To the byte, whatever the chunks: room and worker agree on what is kept.
+        self.oldest = self.head - self.capacity
+        while self._starts[0] + len(self._chunks[0]) <= self.oldest:
+            self._chunks.popleft()
             self._starts.popleft()
-        if self.head - self.oldest > self.capacity:
-            self._chunks[0] = self._chunks[0][-self.capacity :]
-            self.oldest = self._starts[0] = self.head - self.capacity
+        if len(self._chunks[0]) > self.capacity:
+            self._chunks[0] = self._chunks[0][self.oldest - self._starts[0] :]
+            self._starts[0] = self.oldest
         while len(self._sizes) > 1 and self._sizes[1].offset <= self.oldest:
             del self._sizes[0]
 
