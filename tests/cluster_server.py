@@ -89,6 +89,8 @@ class ClusterServer:
         output: asyncio.Queue[bytes | Exit] = asyncio.Queue()
         pty.start(output.put_nowait, output.put_nowait)
         reading = asyncio.create_task(self._read(connection, pty))
+        gone = asyncio.create_task(connection.wait_closed())
+        gone.add_done_callback(lambda _: output.put_nowait(Exit(None, "HUP")))
         try:
             while isinstance(fresh := await output.get(), bytes):
                 pty.pause()
@@ -96,6 +98,7 @@ class ClusterServer:
                 pty.resume()
             return fresh
         finally:
+            gone.cancel()
             reading.cancel()
             await pty.close()
 

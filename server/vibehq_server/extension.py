@@ -122,9 +122,9 @@ class VibeExtension(ExtensionApp):
         """Tell workers where this server is, now that its port is known."""
         folder = self._context.settings.data
         url = f"{_local_url(serverapp)}{self._context.base_path}"
-        write_endpoint(folder, Endpoint(url, self._keys, os.getpid()))
         hub = self._context.hub
         await hub.start()
+        write_endpoint(folder, Endpoint(url, self._keys, os.getpid()))
         sweeping = keep_sweeping(hub)
         self._tasks.append(hub.spawn(sweeping, "sweeper"))
         self._tasks.append(hub.spawn(keep_recordings(hub), "keeper of recordings"))

@@ -71,7 +71,7 @@ def test_every_key_reaches_the_shell_and_the_notebook_stays_as_it_is(
     open_with(lab, desk, "keys.ipynb", TERMINAL, "x = 1", "y = 2")
     run_terminal(desk)
     expect(desk.terminal.locator('[data-vhq="title"]')).to_have_text(
-        re.compile(r"^[\w.-]+ \(local\)$")
+        re.compile(r"^[\w.-]+ \(local\)( · .*)?$")
     )
     desk.type("PS1='> ' bash --norc --noprofile")
     desk.until(lambda: desk.terminal_text().endswith(">"))

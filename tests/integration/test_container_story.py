@@ -1,6 +1,5 @@
 """A container's terminal, from its opening to its recording: all of it real."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -69,8 +68,10 @@ async def tell_the_story(server: ThrowAwayServer, podman: Podman, folder: Path) 
     cast = await recording.export(folder / "web.cast", version=2)
     header, *events = map(json.loads, cast.read_text().splitlines())
     assert (header["version"], header["width"], header["height"]) == (2, 80, 24)
-    printed = "".join(event[2] for event in events if event[1] == "o").encode()
-    assert heard.hash() == hashlib.sha256(printed[-len(heard.output) :]).hexdigest()
+    # The first is the screen it began with.
+    printed = "".join(event[2] for event in events if event[1] == "o")
+    printed = printed[len(events[0][2]) :]
+    assert heard.holds(printed)
     assert await recording.verify()
     await bob.term.detach()
     await ana.term.close()
@@ -99,8 +100,9 @@ class Heard:
     def bytes_seen(self) -> int:
         return len(self.output)
 
-    def hash(self) -> str:
-        return hashlib.sha256(self.output).hexdigest()
+    def holds(self, printed: str) -> bool:
+        """Tell whether this was heard too, byte for byte; it goes on after it."""
+        return len(printed) > 1000 and printed.encode() in self.output
 
     def lines(self) -> list[str]:
         found = self.output.decode().replace("\r", "").split("\n")

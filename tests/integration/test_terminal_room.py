@@ -245,6 +245,9 @@ async def test_a_viewer_that_stops_parsing_is_caught_up_with_a_keyframe():
         sending = asyncio.create_task(worker.output(flood))
         assert await other.read_bytes(len(flood)) == flood
         await sending
+        # What is on its way to it comes first: a keyframe would only queue up behind.
+        assert len(await viewer.read_bytes(WINDOW_BYTES)) >= WINDOW_BYTES
+        await viewer.send({"type": "ack", "offset": WINDOW_BYTES})
         await worker.answer_keyframe()
 
         gap = await viewer.until("gap")

@@ -8,6 +8,7 @@ tested with the pages; here is what it does to the server, the shell and what is
 import hashlib
 import logging
 import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,13 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 async def shown(site: Site) -> bytes:
     """Return what the program says was typed."""
-    await site.saw(b">")
     stream = site.agent.terminals["vm"].stream
-    return stream.since(stream.oldest).partition(b"<")[2].partition(b">")[0]
+
+    def told() -> re.Match[bytes] | None:
+        return re.search(rb"<([0-9a-f]*)>", stream.since(stream.oldest))
+
+    found: re.Match[bytes] = await until(told, 30)
+    return found[1]
 
 
 BAD_SIZES = (0, -1, 501, 70_000, 1.5, "80", 1e9, 2**63, True, None)

@@ -61,7 +61,8 @@ class AsyncHQ:
         Args:
             target: One of the worker's providers and its object; every worker has
                 ``local``, a shell on its host.
-            name: Which of the worker's terminals; without one, its first.
+            name: Which of the worker's terminals; without one, its first, or the
+                one called like the object.
             new: A terminal of its own, under the first free number.
             worker: Where, if several are there.
 

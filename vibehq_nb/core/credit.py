@@ -71,9 +71,13 @@ class Pace:
         if self.acked is not None:
             self.acked = offset
 
+    def behind(self, offset: int) -> int:
+        """Return how many bytes up to *offset* are not parsed; 0 if it never says."""
+        return 0 if self.acked is None else offset - self.acked
+
     def is_behind(self, offset: int) -> bool:
         """Tell whether more than a window up to *offset* is not parsed."""
-        return self.acked is not None and offset - self.acked > WINDOW_BYTES
+        return self.behind(offset) > WINDOW_BYTES
 
     def patience(self, head: int, now: float) -> float:
         """

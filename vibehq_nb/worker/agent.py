@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from vibehq_nb import __version__
 from vibehq_nb.core.errors import DeniedError
@@ -88,7 +89,8 @@ class Agent:
         self.has_ended = False
         self.is_fenced = False
         self._tasks_of: dict[str, list[asyncio.Task[None]]] = {}
-        self._openings: dict[str, asyncio.Task[Exception | None]] = {}
+        self._openings: dict[str, _Opening] = {}
+        self._is_closing = False
         self._painting = ThreadPoolExecutor(1, "screen")
         self._control = ControlLink(self._hello, self.perform)
         self._dialer = Dialer(source, "worker", worker_id, self._control)
@@ -116,6 +118,7 @@ class Agent:
                 try:
                     await self.lifetime.wait(dialing)
                 finally:
+                    self._is_closing = True  # from here on nothing is opened
                     await self._say_goodbye()
                     await self._close_all()
                     await self._places.close()
@@ -145,14 +148,20 @@ class Agent:
                 await self._control.flush()
 
     async def _close_all(self) -> None:
-        openings = list(self._openings.values())
+        openings = [opening.task for opening in self._openings.values()]
         for opening in openings:
             opening.cancel()
         if openings:
             await asyncio.wait(openings)
-        async with asyncio.TaskGroup() as closing:
-            for terminal_id in list(self.terminals):
-                closing.create_task(self._close(terminal_id))
+        # One that cannot be closed must not keep the others from it.
+        ends = await asyncio.gather(
+            *map(self._close_if_there, list(self.terminals)), return_exceptions=True
+        )
+        for error in ends:
+            if isinstance(error, Exception):
+                logger.error("a terminal could not be closed", exc_info=error)
+        for terminal_id in list(self.terminals):
+            self._forget(terminal_id)
 
     def _hello(self) -> WorkerHello:
         return WorkerHello(
@@ -209,17 +218,24 @@ class Agent:
     async def _spawn(self, request: Spawn) -> None:
         there = self.terminals.get(request.terminal)
         if there is not None and there.state != "exited":
+            _refuse_another(request, there.target)
             return
         opening = self._openings.get(request.terminal)
         if opening is None:
-            self._refuse_over_limit()
+            self._refuse_now()
             # It goes on when the link that asked is cut: asked again, it is joined.
-            opening = self._tasks.create_task(self._open(request))
-            self._openings[request.terminal] = opening
-            opening.add_done_callback(lambda _: self._openings.pop(request.terminal))
-        error = await asyncio.shield(opening)
+            task = self._tasks.create_task(self._open(request))
+            opening = self._openings[request.terminal] = _Opening(request.target, task)
+            task.add_done_callback(lambda _: self._openings.pop(request.terminal))
+        _refuse_another(request, opening.target)
+        error = await asyncio.shield(opening.task)
         if error is not None:
             raise error
+
+    def _refuse_now(self) -> None:
+        if self._is_closing:
+            raise DeniedError("stopping", f"Worker {self.id} is about to end.")
+        self._refuse_over_limit()
 
     def _refuse_over_limit(self) -> None:
         running = sum(one.state != "exited" for one in self.terminals.values())
@@ -239,7 +255,10 @@ class Agent:
             return error
         self._forget(request.terminal)
         size = request.cols, request.rows
-        self._hold(Terminal(request.terminal, process, *size, self._painting))
+        target = request.target
+        self._hold(
+            Terminal(request.terminal, process, *size, self._painting, target=target)
+        )
         return None
 
     def _hold(self, terminal: Terminal) -> None:
@@ -277,6 +296,23 @@ class Agent:
         if self.terminals.get(terminal_id) is terminal:
             self._forget(terminal_id)
             logger.info("%s: closed", terminal_id)
+
+
+class _Opening(NamedTuple):
+    """A terminal that is being opened, and where."""
+
+    target: str
+    task: asyncio.Task[Exception | None]
+
+
+def _refuse_another(request: Spawn, target: str) -> None:
+    """Keep what is typed for one place from a shell in another."""
+    if request.target != target:
+        raise DeniedError(
+            "conflict",
+            f"Terminal {request.terminal} is open on {target}. Give another name for "
+            f"{request.target}, or ask for a new one.",
+        )
 
 
 def _warm_up() -> None:

@@ -53,9 +53,11 @@ class Terminal:
         rows: int,
         executor: Executor,
         make: Callable[[int, int], Screen] = make_screen,
+        target: str = "local",
     ) -> None:
-        """Hold *process*, whose size is *cols* by *rows*."""
+        """Hold *process*, which runs in *target* at a size of *cols* by *rows*."""
         self.id = terminal_id
+        self.target = target
         self.epoch = secrets.token_hex(8)
         self.process = process
         self.stream = ByteStream(cols, rows)
@@ -180,9 +182,9 @@ class Terminal:
         Raises:
             DeniedError: ``not-thawed`` if they do not.
         """
+        await self.process.thaw()
         self._set_frozen(False)
         self._is_held = False
-        await self.process.thaw()
 
     def _set_frozen(self, is_frozen: bool) -> None:
         if self.is_frozen != is_frozen:

@@ -91,6 +91,7 @@ class _Conversation:
             rows=stream.size.rows,
             state=terminal.state,
             screen=terminal.painter.kind,
+            target=terminal.target,
             inputs=terminal.ledger.counts(),
             code=ended.code if ended else None,
             signal=ended.signal if ended else None,

@@ -1,6 +1,7 @@
 """``/api/workers`` and ``/api/terminals``: who is there, open, inspect, end."""
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -31,7 +32,10 @@ from vibehq_server.rooms.terminal_log import log_key
 
 LINK_SECONDS = 3.0
 MAX_OFFSET = 2**53 - 1
-TerminalName = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9._@-]+\Z")]
+MAX_NAME = 64
+TerminalName = Annotated[
+    str, Meta(max_length=MAX_NAME, pattern=r"\A[A-Za-z0-9._@-]+\Z")
+]
 
 
 class WorkersHandler(ApiHandler):
@@ -92,7 +96,8 @@ class TerminalsHandler(ApiHandler):
         self.require(Role.OPERATOR)
         asked = self.decode_body(OpenTerminal)
         worker = asked.worker or self._only_worker()
-        terminal = f"{worker}:{asked.name}" if asked.name else worker
+        name = asked.name or _name_of(asked.target)
+        terminal = f"{worker}:{name}" if name else worker
         key = self.context.hub.key("terminal", terminal)
         self.require_room(key)
         room = await self.live_room("worker", worker)
@@ -107,9 +112,7 @@ class TerminalsHandler(ApiHandler):
                 rows=asked.rows,
             )
         )
-        self.context.hub.directory.update_terminal(
-            terminal, worker, target=asked.target
-        )
+        self.context.hub.directory.update_terminal(terminal, worker)
         await self._wait_linked(key)
         self.answer({"id": terminal}, 201)
 
@@ -131,6 +134,12 @@ class TerminalsHandler(ApiHandler):
                 "bad-request", f"Name the worker: one of {', '.join(online[:10])}."
             )
         return online[0]
+
+
+def _name_of(target: str) -> str:
+    """Return what a terminal is called that was given no name: its place, if any."""
+    place = target.partition(":")[2]
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", place)[:MAX_NAME].strip("-")
 
 
 class OneTerminalHandler(ApiHandler):

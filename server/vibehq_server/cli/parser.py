@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from vibehq_server.settings import nearest
 
-_QUOTED = re.compile(r"invalid choice: '([^']*)'")
+_QUOTED = re.compile(r"invalid choice: '([^']*)'(.*)", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,7 +60,9 @@ class Parser(argparse.ArgumentParser):
         hint = ""
         if found := _QUOTED.search(message):
             wrong = found.group(1)
-            known = frozenset(self.commands()) or _choices(self)
+            known = frozenset(self.commands()) or frozenset(
+                re.findall(r"'([^']*)'", found.group(2))
+            )
             message = f"{wrong!r} is not known here."
             hint = nearest(wrong, known) or f" Known: {', '.join(sorted(known))}."
         elif message.startswith("unknown option "):
@@ -69,15 +71,6 @@ class Parser(argparse.ArgumentParser):
             hint = nearest(wrong, self.options())
         sys.stderr.write(f"{self.prog}: {message}{hint} Help: {self.prog} --help\n")
         raise SystemExit(2)
-
-
-def _choices(parser: argparse.ArgumentParser) -> frozenset[str]:
-    return frozenset(
-        str(choice)
-        for action in parser._actions
-        if action.choices is not None
-        for choice in action.choices
-    )
 
 
 def _lazy(module: str, name: str) -> Callable[[argparse.Namespace], int]:

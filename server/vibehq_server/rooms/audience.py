@@ -83,7 +83,7 @@ class Audience:
         """Go on with a viewer that can take more: bytes, or a keyframe."""
         if viewer.phase == "live":
             self.pump(viewer)
-        elif viewer.phase == "joining" and not viewer.is_clogged:
+        elif viewer.phase == "joining" and viewer.takes_keyframe:
             self._uplink.ask_keyframe()
 
     def pump_all(self) -> None:
@@ -95,7 +95,7 @@ class Audience:
         """Give the keyframe to those who wait for one and can take it."""
         size = HEAD_BYTES + sum(map(len, frames))
         for viewer in self:
-            if viewer.phase != "joining" or viewer.is_clogged:
+            if viewer.phase != "joining" or not viewer.takes_keyframe:
                 continue
             if viewer.connection.outbox.has_room(size):
                 self._paint(viewer, snapshot, frames)

@@ -60,6 +60,8 @@ class TerminalRoom(ReplicatedRoom):
         """Create the room; it waits for its worker."""
         super().__init__(key, hub)
         self.worker = worker_of(key.name)
+        self.target = "local"
+        """Where it runs, as its worker said last."""
         self.uplink = Uplink(lambda *painted: self.viewers.paint_joining(*painted))
         self.viewers = Audience(key, self.uplink)
         self.notes = Notes(hub, key.name, lambda: self.position)
@@ -76,7 +78,7 @@ class TerminalRoom(ReplicatedRoom):
         self._worker_side = WorkerSide(self)
         self.linked = asyncio.Event()
         """Set while the worker's link is up."""
-        self._is_disowned = False
+        self.is_disowned = False
         self.recorder = Recorder(
             key, hub, self.uplink, self.broadcast_message, self.notes.add
         )
@@ -134,6 +136,7 @@ class TerminalRoom(ReplicatedRoom):
         self.hub.directory.update_terminal(
             self.name,
             self.worker,
+            target=self.target,
             state=self.run_state,
             cols=size.cols,
             rows=size.rows,
@@ -216,7 +219,7 @@ class TerminalRoom(ReplicatedRoom):
             self.linked.clear()
             gone = ContainerDisconnected(worker=self.worker, reason="connection lost")
             self.broadcast_message(gone)
-            if self._is_disowned:
+            if self.is_disowned:
                 self.bury()
         elif (viewer := self.viewers.remove(connection)) is not None:
             self.keyboard.forget(viewer)
@@ -225,7 +228,7 @@ class TerminalRoom(ReplicatedRoom):
 
     def bury(self) -> None:
         """Note that the worker is back without this terminal: how it ended is lost."""
-        self._is_disowned = self.is_online  # by an older one that is on its way out
+        self.is_disowned = self.is_online  # by an older one that is on its way out
         if self.is_online or self.exited is not None or not self.uplink.epoch:
             return
         exited = Exited(offset=self.uplink.stream.head)
@@ -298,7 +301,7 @@ class TerminalRoom(ReplicatedRoom):
         match message:
             case Ack(offset=offset):
                 viewer.pace.acknowledge(min(offset, viewer.cursor))
-                self.viewers.pump(viewer)
+                self.viewers.serve(viewer)
                 self.throttle.update()
             case InputAt(offset=offset):
                 self.keystrokes.begin_at(viewer, offset)

@@ -18,6 +18,9 @@ from vibehq_server.connection import Connection
 from vibehq_server.frames import encode_frame
 
 CHUNK_BYTES = 64 * 1024
+ON_ITS_WAY_BYTES = 128 * 1024
+"""What a viewer that acknowledges may have to parse before a keyframe."""
+
 HIGH_WATER_BYTES = 256 * 1024
 """With more than this queued, a viewer waits for its outbox to drain."""
 
@@ -83,6 +86,17 @@ class Viewer:
     def is_clogged(self) -> bool:
         """Whether even a keyframe would only add to what is queued already."""
         return self.connection.outbox.pending > HIGH_WATER_BYTES
+
+    @property
+    def takes_keyframe(self) -> bool:
+        """
+        Whether a keyframe would be seen soon.
+
+        What is on its way before it is parsed first: with more than a little of that,
+        each keyframe and what follows it would only queue up in the network.
+        """
+        on_its_way = self.pace.behind(self.cursor)
+        return not self.is_clogged and on_its_way <= ON_ITS_WAY_BYTES
 
     def has_lost(self, stream: ByteStream) -> bool:
         """Whether what it should be sent next is no longer kept, or far too much."""

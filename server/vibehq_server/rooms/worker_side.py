@@ -53,6 +53,8 @@ class WorkerSide:
         wanted = (self._room.viewers.needed(hello), self._room.recorder.needed(hello))
         needed = min((one for one in wanted if one is not None), default=None)
         self._room.uplink.greet(connection, hello, needed, recorded)
+        self._room.is_disowned = False
+        self._room.target = hello.target
         self._room.keyboard.recount(hello, counted)
         self._room.linked.set()
         self._room.recorder.greet()

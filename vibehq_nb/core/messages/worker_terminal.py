@@ -20,6 +20,8 @@ class Hello(Message):
     screen: Literal["vt", "tail"]
     inputs: Annotated[dict[Name, Count], Meta(max_length=256)]
     """Accepted bytes by input session."""
+    target: Text = "local"
+    """Where it runs: ``local``, ``docker:web-1`` …"""
     code: int | None = None
     signal: Name | None = None
 

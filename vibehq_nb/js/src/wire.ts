@@ -107,6 +107,7 @@ export const STRUCTS = {
       ...size,
       state: "text",
       screen: "text",
+      target: "text?",
       inputs: "counts",
       code: "int|null?",
       signal: "text|null?",
