@@ -186,6 +186,37 @@ async def test_a_line_kept_out_of_the_history_is_not_told_by_bash(
     ]
 
 
+@pytest.mark.parametrize(
+    ("shell_name", "file", "setting"),
+    [
+        ("bash", ".bashrc", "HISTCONTROL=ignoreboth"),
+        ("bash", ".bashrc", "HISTIGNORE='*secret*'"),
+        ("zsh", ".zshrc", "setopt hist_ignore_space"),
+        ("zsh", ".zshrc", "HISTORY_IGNORE='*secret*'"),
+        ("fish", ".config/fish/config.fish", ""),
+    ],
+)
+async def test_what_is_kept_out_of_the_history_is_in_no_record_of_commands(
+    rooms: WorkerRooms,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shell_name: str,
+    file: str,
+    setting: str,
+) -> None:
+    use(shell_name, monkeypatch)
+    (home / file).parent.mkdir(parents=True, exist_ok=True)
+    (home / file).write_text(setting + "\n")
+    async with running_agent(rooms, home):
+        shell, _ = await opened(rooms)
+        for line in ("echo one", "echo one", " echo secret", "echo two"):
+            await shell.run(line)
+        await until(lambda: len(shell.room.of("command-ended")) == 4)
+
+    told = [one["command"] for one in shell.room.of("command-started")]
+    assert told == ["echo one", "echo one", "", "echo two"]
+
+
 ZSHRCS = {
     "nothing": "",
     "hooks of its own": "precmd() { : }; precmd_functions=(true)",

@@ -31,7 +31,8 @@ class Began:
 
     Attributes:
         number: Counts the commands of one shell, from 1.
-        command: As it was typed, at most 4 KiB; cut, it ends in an ellipsis.
+        command: As it was typed, at most 4 KiB; cut, it ends in an ellipsis. Empty
+            if the shell keeps it out of its history.
         cwd: The folder it began in; empty if the shell told none.
         offset: Where its output begins.
         at: When, in seconds of the caller's clock.
@@ -85,6 +86,7 @@ class CommandTracker:
         self._number = 0
         self._running: Began | None = None
         self._echo: bytearray | None = None  # full: what follows is not kept
+        self._told = ""  # the last line that the shell told
         self._entered = ""  # who pressed Enter first at this prompt, …
         self._entered_last = ""  # … and last of all: perhaps before the prompt
 
@@ -133,11 +135,7 @@ class CommandTracker:
 
     def _begin(self, mark: Mark, now: float) -> list[Began | Ended]:
         self._number += 1
-        told = mark.option("cmdline_url")
-        if told is not None:
-            command = unquote_to_bytes(told).decode(errors="replace")
-        else:
-            command = plain_text(bytes(self._echo or b""))
+        command = self._line(mark)
         self._echo = None
         if not self._bucket.take(now):
             return []
@@ -150,6 +148,21 @@ class CommandTracker:
             session=self._entered or self._entered_last,
         )
         return [self._running]
+
+    def _line(self, mark: Mark) -> str:
+        """
+        Return the command's line; empty where it is to be told nowhere.
+
+        Our own shells do not tell a line that is kept out of the history, and then its
+        echo is not told in its place: unless it is the last one told once more, which
+        a history often leaves out.
+        """
+        told = mark.option("cmdline_url")
+        if told is not None:
+            self._told = unquote_to_bytes(told).decode(errors="replace")
+            return self._told
+        echo = plain_text(bytes(self._echo or b""))
+        return echo if mark.shell is None or echo.strip("\n") == self._told else ""
 
     def _end(
         self, exit_code: int | None, start: int, offset: int, now: float

@@ -115,10 +115,26 @@ def test_a_shell_that_names_itself_nowhere_is_followed_too() -> None:
 def test_a_shell_that_does_not_tell_the_line_has_what_was_echoed() -> None:
     echo = b"ech\x08\x1b[Kho \x1b[7mtwo\x1b[27m\r\n> words\r\n\x1b[?2004l\r"
 
-    (began,) = CommandTracker().feed(PROMPT + echo + mark("C"), 0.0)
+    prompt = b"\x1b]133;A\x07$ \x1b]133;B\x07"
+
+    (began,) = CommandTracker().feed(prompt + echo + b"\x1b]133;C\x07", 0.0)
 
     assert isinstance(began, Began)
     assert began.command == "echo two\n> words"
+
+
+def test_a_line_that_the_shell_keeps_back_is_not_taken_from_its_echo() -> None:
+    tracker = CommandTracker()
+    lines = ("C;cmdline_url=ls%20-l", "C", "C", "C")
+    echoes = (b"ls -l", b"export TOKEN=secret", b"ls -l", b" ls -l")
+    stream = PROMPT + b"".join(
+        echo + b"\r\n" + mark(line) + mark("D;0") + PROMPT
+        for echo, line in zip(echoes, lines, strict=True)
+    )
+
+    told = [one.command for one in tracker.feed(stream, 0.0) if type(one) is Began]
+
+    assert told == ["ls -l", "", "ls -l", ""]
 
 
 def test_the_next_command_ends_one_that_was_told_no_end() -> None:

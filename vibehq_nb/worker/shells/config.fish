@@ -3,7 +3,12 @@ set --global __vibehq_mark ";aid="(random)(random)\a
 
 # From version 4 on, fish marks by itself.
 if string match --quiet --regex '^[0-3]\.' -- $version
+    # What is kept out of the history is not told here either.
     function __vibehq_begin --on-event fish_preexec
+        if set --query fish_private_mode; or string match --quiet ' *' -- $argv[1]
+            printf '\e]133;C%s' $__vibehq_mark
+            return
+        end
         set --local line (string escape --style=url -- $argv[1] | string sub --length 12300)
         printf '\e]133;C;cmdline_url=%s%s' "$line" $__vibehq_mark
     end
