@@ -204,6 +204,22 @@ async def test_rooms_out_of_a_grants_reach_do_not_exist(
     assert (await app.send("POST", "/api/terminals", bob, asked)).status == 404
 
 
+async def test_a_worker_is_stopped_by_those_alone_who_reach_all_of_it(
+    app: App, worker: Worker
+) -> None:
+    path = "/api/workers/web-1/stop"
+    of_one = await app.grant("bob", "operator", rooms=["terminal/web-1*"])
+    bob = {"Authorization": f"Bearer {of_one['token']}"}
+    refused = await app.send("POST", path, bob, {"force": True})
+    assert (refused.status, refused.json()["code"]) == (403, "forbidden")
+    assert "worker/web-1" in refused.json()["message"]
+
+    of_all = await app.grant("eve", "operator", rooms=["worker/web-1"])
+    eve = {"Authorization": f"Bearer {of_all['token']}"}
+    stopped, _ = await both(app.send("POST", path, eve, {}), worker.answer("stop"))
+    assert stopped.status == 200
+
+
 def ask(**more: Any) -> dict[str, Any]:
     action = {"command": "restart web-1"}
     return {"question": "Restart?", "action": action, "kind": "confirm", **more}

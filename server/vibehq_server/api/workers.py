@@ -101,7 +101,7 @@ class StopHandler(ApiHandler):
 
     async def post(self, worker: str) -> None:
         """
-        Ask it to; operators only.
+        Ask it to; operators who reach the worker, not only terminals of it.
 
         Raises:
             DeniedError: ``still-running`` if jobs run and it is not forced.
@@ -110,6 +110,12 @@ class StopHandler(ApiHandler):
         if not self.context.hub.directory.may_see_worker(self.identity, worker):
             raise DeniedError("not-found", "There is no such worker.")
         self.require(Role.OPERATOR)
+        if not self.identity.allows(key):
+            raise DeniedError(
+                "forbidden",
+                "Your grant is for terminals of this worker; a stop ends all of them. "
+                f"It takes a grant for worker/{worker}.",
+            )
         asked = self.decode_body(AskStop)
         if worker not in self.context.hub.directory.workers:
             raise DeniedError("not-found", "There is no such worker.")
