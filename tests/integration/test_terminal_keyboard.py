@@ -9,6 +9,7 @@ import msgspec
 from tests.integration.house import House, running
 from tests.integration.scripted_worker import Worker, work
 from vibehq_nb.core.lease import LEASE_SECONDS
+from vibehq_nb.core.messages import Sized, Wrote
 from vibehq_server.room_logs.pages import read_page
 from vibehq_server.room_logs.sqlite import SqliteRoomLog
 from vibehq_server.rooms.notes import MAX_NOTES
@@ -114,6 +115,53 @@ async def test_keys_taken_while_the_link_was_lost_are_attributed_at_the_next_hel
         assert [(e["user"], e["bytes"], e["total"]) for e in of("wrote", entries)] == [
             ("ana", 3, 3)
         ]
+
+
+async def test_keys_are_of_the_life_of_the_terminal_they_were_typed_into():
+    async with running(PARTIES) as house:
+        worker, counts = await work(house), {}
+        await worker.hello()
+        ana = await house.connect("terminal/vm", "ana", **EVERYTHING)
+        await ana.send(b"abc")
+        await take(worker, counts)
+        await ana.until("input-ack")
+        again = await work(house)
+        await again.hello(epoch="e2")
+
+        entries = await log_of(house, lambda found: bool(of("wrote", found)))
+        assert [(e["epoch"], e["bytes"]) for e in of("wrote", entries)] == [("e1", 3)]
+
+
+async def test_a_late_word_on_the_life_before_does_not_forget_who_typed():
+    async with running(PARTIES) as house:
+        room: Any = await house.hub.room(*log_key("vm"))
+        about = {"offset": 0, "at_byte": 0}
+        wrote = Wrote(epoch="e2", user="ana", bytes=1, session="s", total=1, **about)
+        late = Sized(epoch="e1", cols=80, rows=24, **about)
+        await room.run(room.note_all, [wrote, late])
+
+        state = await room.run(room.state)
+        assert (state["epoch"], state["typed"]) == ("e2", [["s", "ana", 1]])
+
+
+async def test_a_screen_counts_on_when_the_connection_before_it_closes_late():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        first = await house.connect("terminal/vm", "ana", **EVERYTHING)
+        await first.send({"type": "resize", "cols": 90, "rows": 20})
+        assert (await worker.peer.until("resize"))["cols"] == 90
+        (room,) = (one for one in house.hub.live("terminal") if one.name == "vm")
+        assert isinstance(room, TerminalRoom)
+        old, before = next(iter(room.viewers)), room.keyboard.sizes
+        second = await house.connect("terminal/vm", "ana", **EVERYTHING)
+        await second.send({"type": "resize", "cols": 100, "rows": 30})
+        assert (await worker.peer.until("resize"))["cols"] == 100
+        new = next(one for one in room.viewers if one is not old)
+        new.session = old.session  # as of one tab that came back
+        before.forget(old)
+
+        assert before._sizing.wanted("ana") == (100, 30)
 
 
 async def test_keys_taken_while_the_server_was_away_are_attributed_once(tmp_path):

@@ -98,6 +98,11 @@ async def test_t10_one_types_at_a_time_and_the_keyboard_is_taken_and_given(serve
             await ana.term.give_control("zoe")
 
         await ana.term.detach()  # gone with its holder
+
+        async def is_free() -> bool:
+            return bob.session.replica.writer is None
+
+        await eventually(is_free)
         await bob.term.send("echo free-$((1+1))\r")
         await sees(bob, "free-2")
 

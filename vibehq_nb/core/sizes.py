@@ -5,6 +5,7 @@ Only operators who can see the terminal count: viewers' reports never come here,
 hidden tab takes its report back.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -39,14 +40,14 @@ class Sizing:
     """The policy of one terminal and the reports it judges, the newest last."""
 
     policy: SizePolicy = field(default_factory=SizePolicy)
-    _reports: dict[str, Report] = field(default_factory=dict)
+    _reports: dict[Hashable, Report] = field(default_factory=dict)
 
-    def report(self, screen: str, report: Report) -> None:
+    def report(self, screen: Hashable, report: Report) -> None:
         """Note what fits *screen*."""
         self._reports.pop(screen, None)
         self._reports[screen] = report
 
-    def withdraw(self, screen: str) -> None:
+    def withdraw(self, screen: Hashable) -> None:
         """Note that *screen* is hidden or gone."""
         self._reports.pop(screen, None)
 

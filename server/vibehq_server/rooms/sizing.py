@@ -45,12 +45,13 @@ class Sizes:
             self.forget(viewer)
             return
         user = viewer.connection.identity.user
-        self._sizing.report(viewer.session, Report(user, cols, rows))
+        # By its connection: the one before it of the same session closes later.
+        self._sizing.report(viewer.connection, Report(user, cols, rows))
         self.decide()
 
     def forget(self, viewer: Viewer) -> None:
         """Let the screen of *viewer* count no more."""
-        self._sizing.withdraw(viewer.session)
+        self._sizing.withdraw(viewer.connection)
         if self._sizing.policy.kind == "smallest":
             self.decide()
 

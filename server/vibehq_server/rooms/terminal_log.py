@@ -80,12 +80,11 @@ class TerminalLogRoom(ReplicatedRoom):
 
     def apply(self, message: Message, at_ms: int) -> None:
         """Fold one entry in."""
-        epoch = getattr(message, "epoch", self._epoch)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._typed.clear()
         match message:
             case Wrote(session=session):
+                if message.epoch != self._epoch:  # counts are of one life of the PTY
+                    self._epoch = message.epoch
+                    self._typed.clear()
                 self._typed.pop(session, None)
                 self._typed[session] = (message.user, message.total)
                 if len(self._typed) > SESSIONS_KEPT:

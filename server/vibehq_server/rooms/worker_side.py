@@ -52,6 +52,8 @@ class WorkerSide:
         recorded = self._room.commands.recorded(hello.epoch)
         wanted = (self._room.viewers.needed(hello), self._room.recorder.needed(hello))
         needed = min((one for one in wanted if one is not None), default=None)
+        if before != hello.epoch:
+            self._room.keyboard.writing.end_stretch()  # it is of the life before
         self._room.uplink.greet(connection, hello, needed, recorded)
         self._room.is_disowned = False
         self._room.target = hello.target
