@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster_server import ClusterServer, running_cluster
+from tests.cluster_server import TOKEN, ClusterServer, running_cluster
 from tests.integration.opened import opened
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
 from tests.rounds import rounds
@@ -107,6 +107,42 @@ async def test_the_foreground_job_is_named_and_gets_the_signals(
     assert not job.is_shell
     assert again.pid == at_prompt.pid
     await shell.process.close()
+
+
+async def test_a_job_that_the_cluster_does_not_tell_is_not_taken_for_none(
+    provider: PodProvider, cluster: ClusterServer
+) -> None:
+    shell = await opened(provider, "prod/web-1", "cat")
+    cluster.token = "another"
+    with pytest.raises(DeniedError, match="does not know our login"):
+        await shell.process.foreground()
+    cluster.token = TOKEN
+    job = await shell.process.foreground()
+
+    assert job is not None
+    assert job.name == "cat"
+    await shell.process.close()
+
+
+async def test_a_worker_does_not_stop_over_a_job_that_nobody_tells(
+    cluster: ClusterServer, tmp_path: Path
+) -> None:
+    rooms = WorkerRooms()
+    await rooms.start()
+    async with running_agent(rooms, tmp_path) as agent:
+        await rooms.spawn(target="k8s:prod/web-1", command=["sleep", "60"])
+        cluster.token = "another"
+        seen = await rooms.request("inspect", terminal="w")
+        refused = await rooms.request("stop")
+        cluster.token = TOKEN
+        was_told = agent.lifetime.is_told_to_stop
+    await rooms.stop()
+
+    assert seen["result"]["foreground"] is None
+    assert seen["result"]["unknown"] == "refused"
+    assert refused["code"] == "still-running"
+    assert refused["message"] == "w: what runs there is not known."
+    assert not was_told
 
 
 async def test_close_leaves_no_process_that_refuses_to_go(

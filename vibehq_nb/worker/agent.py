@@ -279,9 +279,8 @@ class Agent:
             task.cancel()
 
     async def _inspect(self, terminal: Terminal) -> Object:
-        job = await terminal.foreground()
         return {
-            "foreground": job._asdict() if job else None,
+            **await terminal.describe_foreground(),
             "state": terminal.state,
             "cols": terminal.stream.size.cols,
             "rows": terminal.stream.size.rows,

@@ -1,7 +1,9 @@
 """Closes terminals that nobody has used for long."""
 
+import asyncio
 from collections.abc import Hashable, Iterable
 
+from vibehq_nb.worker.fronts import front_of
 from vibehq_nb.worker.terminal import Terminal
 
 
@@ -41,7 +43,8 @@ class Culler:
     """
     Finds the terminals to close: idle for *seconds*.
 
-    A job in front, somebody who watches and a freeze each keep a terminal.
+    A job in front, somebody who watches and a freeze each keep a terminal; so does a
+    place that does not tell whether a job runs.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -55,8 +58,10 @@ class Culler:
             return []
         found = []
         running = [one for one in tuple(terminals) if one.state != "exited"]
-        for one in running:
-            idle = self._idleness.note(one.epoch, one.traffic, await is_kept(one), now)
+        kept = await asyncio.gather(*map(is_kept, running))
+        for one, was_kept in zip(running, kept, strict=True):
+            is_in_use = was_kept or is_used(one)  # somebody came while we asked
+            idle = self._idleness.note(one.epoch, one.traffic, is_in_use, now)
             if idle >= self.seconds:
                 found.append(one)
         self._idleness.keep_only({one.epoch for one in running})
@@ -65,6 +70,9 @@ class Culler:
 
 async def is_kept(terminal: Terminal) -> bool:
     """Tell whether something keeps *terminal*, however silent it is."""
-    if terminal.watchers or terminal.state == "frozen":
-        return True
-    return await terminal.is_busy()
+    return is_used(terminal) or (await front_of(terminal)).is_busy
+
+
+def is_used(terminal: Terminal) -> bool:
+    """Tell whether somebody watches *terminal* or has it frozen."""
+    return terminal.watchers > 0 or terminal.state == "frozen"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.messages import Object
 from vibehq_nb.worker.cull import Culler
+from vibehq_nb.worker.fronts import Front, fronts_of
 
 if TYPE_CHECKING:
     from vibehq_nb.worker.agent import Agent
@@ -65,10 +66,8 @@ class Lifetime:
             stopping.cancel()
 
     async def _is_busy(self) -> bool:
-        for terminal in list(self._agent.terminals.values()):
-            if await terminal.is_busy():
-                return True
-        return False
+        fronts = await fronts_of(self._agent.terminals.values())
+        return any(front.is_busy for front in fronts)
 
     async def cull(self, now: float) -> None:
         """Close the terminals that have been idle for too long by *now*."""
@@ -80,23 +79,34 @@ class Lifetime:
 
     async def stop(self, is_forced: bool) -> Object:
         """
-        Begin to end, and return the terminals and the jobs that end with it.
+        Begin to end, and return the terminals that end with it.
+
+        Forced, it asks no terminal what runs there.
 
         Raises:
-            DeniedError: ``still-running``, naming the jobs, if it is not forced.
+            DeniedError: ``still-running``, naming the jobs and the terminals of which
+                nothing is known, if it is not forced.
         """
-        terminals = list(self._agent.terminals.values())
-        found = [(one.id, await one.foreground()) for one in terminals]
+        terminals = self._agent.terminals.values()
+        if not is_forced:
+            self._refuse_busy(await fronts_of(terminals))
+        self.is_told_to_stop = True
+        self._stopping.set()
+        return {"terminals": [one.id for one in terminals if one.state != "exited"]}
+
+    def _refuse_busy(self, fronts: list[Front]) -> None:
         jobs = [
-            f"{job.name} in {terminal}"
-            for terminal, job in found
-            if job is not None and not job.is_shell
+            f"{front.job.name} in {front.terminal}"
+            for front in fronts
+            if front.job is not None and front.is_busy
         ]
         if self._agent.is_scanning:
             jobs.append("a scan")
-        if jobs and not is_forced:
-            raise DeniedError("still-running", f"Still running: {', '.join(jobs)}.")
-        self.is_told_to_stop = True
-        self._stopping.set()
-        running = [one.id for one in terminals if one.state != "exited"]
-        return {"terminals": running, "jobs": jobs}
+        told = [f"Still running: {', '.join(jobs)}."] if jobs else []
+        told += [
+            f"{front.terminal}: what runs there is not known."
+            for front in fronts
+            if not front.is_known
+        ]
+        if told:
+            raise DeniedError("still-running", " ".join(told))

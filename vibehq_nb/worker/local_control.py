@@ -67,7 +67,7 @@ async def _answer(
 
 def ask_to_stop(data: Path, is_forced: bool) -> Object:
     """
-    Stop the worker of *data* and return what it ends: ``terminals`` and ``jobs``.
+    Stop the worker of *data* and return what it ends: ``terminals``.
 
     Raises:
         DeniedError: ``still-running`` if jobs run and it is not forced.

@@ -143,13 +143,21 @@ class Terminal:
         return await self.painter.keyframe()
 
     async def foreground(self) -> Foreground | None:
-        """Return the job that reads the keyboard, if any."""
+        """
+        Return the job that reads the keyboard, if any.
+
+        Raises:
+            DeniedError: If it cannot be told.
+        """
         return None if self.exit is not None else await self.process.foreground()
 
-    async def is_busy(self) -> bool:
-        """Tell whether a job other than the shell at its prompt runs in front."""
-        job = await self.foreground()
-        return job is not None and not job.is_shell
+    async def describe_foreground(self) -> Object:
+        """Return ``foreground``, None if none is seen; ``unknown`` says why not."""
+        try:
+            job = await self.foreground()
+        except DeniedError as error:
+            return {"foreground": None, "unknown": error.code}
+        return {"foreground": job._asdict() if job else None}
 
     @property
     def traffic(self) -> tuple[int, int]:

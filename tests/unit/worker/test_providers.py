@@ -134,8 +134,7 @@ STAT = "{up} 12 (my (odd) name) S 7 {group} 7 34816 {group} 0" + " 0" * 12 + " 9
             Foreground("my (odd) name", 12, 2.6, False),
         ),
         (STAT.format(up="9.0", group=7), Foreground("my (odd) name", 12, 0.0, True)),
-        ("", None),
-        ("sh: not found", None),
+        ("none\n", None),
     ],
 )
 async def test_a_foreground_job_is_read_from_what_the_kernel_writes(
@@ -147,6 +146,24 @@ async def test_a_foreground_job_is_read_from_what_the_kernel_writes(
     session = RemoteSession(run, Leader(7, "99"), is_shell=True)
 
     assert await session.foreground() == job
+
+
+@pytest.mark.parametrize(
+    ("answer", "started"),
+    [("", "99"), ("sh: not found", "99"), ("none", "")],
+    ids=["silence", "no shell", "no processes"],
+)
+async def test_a_foreground_job_that_nobody_tells_is_not_taken_for_none(
+    answer: str, started: str
+) -> None:
+    async def run(*_words: str) -> str:
+        return answer
+
+    session = RemoteSession(run, Leader(7, started), is_shell=True)
+
+    with pytest.raises(DeniedError) as caught:
+        await session.foreground()
+    assert caught.value.code == "not-known"
 
 
 async def test_where_no_process_is_seen_a_signal_is_refused_and_the_end_is_quiet() -> (

@@ -107,9 +107,13 @@ class ContainerProcess(DescriptorProcess):
             logger.info("no new size in %s: %s", self._container.name, error.reason)
 
     async def foreground(self) -> Foreground | None:
-        """Return the foreground job; None when none is seen, as while frozen."""
-        if self._pauses.holds(self._container.id):
-            return None
+        """
+        Return the foreground job, None when there is none.
+
+        Raises:
+            DeniedError: ``frozen``, ``not-known``, or what the runtime says.
+        """
+        self._refuse_frozen()
         return await self.session.foreground()
 
     async def signal(self, name: str) -> None:
@@ -119,9 +123,12 @@ class ContainerProcess(DescriptorProcess):
         Raises:
             DeniedError: ``frozen``, or what the runtime says.
         """
+        self._refuse_frozen()
+        await self.session.signal(name)
+
+    def _refuse_frozen(self) -> None:
         if self._pauses.holds(self._container.id):
             raise DeniedError("frozen", "Its container is paused. Thaw it first.")
-        await self.session.signal(name)
 
     async def freeze(self) -> str:
         """

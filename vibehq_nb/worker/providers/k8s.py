@@ -128,7 +128,12 @@ class PodProcess(GatheringProcess):
             await self._socket.send(bytes([RESIZE]) + text.encode())
 
     async def foreground(self) -> Foreground | None:
-        """Return the foreground job; None when none is seen."""
+        """
+        Return the foreground job, None when there is none.
+
+        Raises:
+            DeniedError: ``not-known``, or what the cluster says.
+        """
         return await self.session.foreground()
 
     async def signal(self, name: str) -> None:

@@ -92,7 +92,12 @@ class Process(Protocol):
         ...
 
     async def foreground(self) -> Foreground | None:
-        """Return the foreground job, None when there is none or none can be seen."""
+        """
+        Return the foreground job, None when there is none.
+
+        Raises:
+            DeniedError: If it cannot be told which one runs, or whether one does.
+        """
         ...
 
     async def freeze(self) -> str:

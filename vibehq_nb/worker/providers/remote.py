@@ -49,13 +49,14 @@ _NEXT_STAT = '{ read -r line < "$file"; } 2>/dev/null || continue; set -- ${line
 FOREGROUND = f"""
 file=/proc/$1/stat started=$2
 for file in $file; do {_NEXT_STAT}; done
-[ "${{20}}" = "$started" ] || exit 0
+[ "${{20}}" = "$started" ] || {{ echo none; exit 0; }}
 group=$6
 read -r up rest < /proc/uptime
 for file in /proc/$group/stat /proc/[0-9]*/stat; do
   {_NEXT_STAT}
   if [ "$3" = "$group" ] && [ "$1" != Z ]; then echo "$up $line"; exit 0; fi
 done
+echo none
 """
 
 SIGNAL = f"""
@@ -215,22 +216,26 @@ class RemoteSession:
         self._is_shell = is_shell
 
     async def foreground(self) -> Foreground | None:
-        """Return the foreground job, None when none is seen."""
+        """
+        Return the foreground job, None when there is none.
+
+        Raises:
+            DeniedError: ``not-known`` where the processes cannot be seen, or what is
+                said when no script can be run there.
+        """
         if not self._leader.started:
-            return None
-        try:
-            return self._job(await self._run(FOREGROUND, *self._names()))
-        except DeniedError:
-            return None
+            raise DeniedError("not-known", "That place shows no processes.")
+        told = await self._run(FOREGROUND, *self._names())
+        return None if told.strip() == "none" else self._job(told)
 
     def _names(self) -> tuple[str, str]:
         return str(self._leader.pid), self._leader.started
 
-    def _job(self, told: str) -> Foreground | None:
+    def _job(self, told: str) -> Foreground:
         """Read ``uptime pid (name) state ppid pgrp …``, as the kernel writes it."""
         found = re.match(r"([\d.]+) (\d+) \((.*)\) (.*)", told, re.DOTALL)
         if found is None:
-            return None
+            raise DeniedError("not-known", "That place does not tell what runs.")
         fields = found[4].split()
         age = max(float(found[1]) - int(fields[19]) / TICKS, 0.0)
         is_shell = self._is_shell and int(fields[2]) == self._leader.pid

@@ -139,7 +139,12 @@ class SshProcess(GatheringProcess):
             self._channel.change_terminal_size(cols, rows)
 
     async def foreground(self) -> Foreground | None:
-        """Return the foreground job; None when none is seen."""
+        """
+        Return the foreground job, None when there is none.
+
+        Raises:
+            DeniedError: ``not-known`` or ``no-answer``.
+        """
         return await self.session.foreground()
 
     async def signal(self, name: str) -> None:
