@@ -170,12 +170,13 @@ def digest(program: Opened) -> str:
     return hashlib.sha256(program.output).hexdigest()
 
 
+def state(podman: Podman, name: str) -> str:
+    return podman.command("inspect", "--format", "{{.State.Status}}", name)
+
+
 async def test_a_container_goes_on_when_the_last_of_its_terminals_is_thawed(
     podman: Podman, provider: ContainerProvider, web: str
 ) -> None:
-    def state() -> str:
-        return podman.command("inspect", "--format", "{{.State.Status}}", web)
-
     one = await opened(provider, web, "sh", "-c", TICKS)
     two = await opened(provider, web, "sh", "-c", TICKS)
     await one.process.freeze()
@@ -185,13 +186,32 @@ async def test_a_container_goes_on_when_the_last_of_its_terminals_is_thawed(
         await one.process.signal("INT")
     with pytest.raises(DeniedError, match="paused"):
         await one.process.foreground()
-    still = state()
+    still = state(podman, web)
     await two.process.close()
-    after = state()
+    after = state(podman, web)
 
     assert (still, after) == ("paused", "running")
     await one.saw(b"tick")
     await one.process.close()
+
+
+async def test_what_somebody_else_has_paused_stays_so_after_our_thaw(
+    podman: Podman, provider: ContainerProvider, web: str
+) -> None:
+    job = await opened(provider, web, "sleep", "300")
+    podman.command("pause", web)
+    with pytest.raises(DeniedError):  # not: that nothing runs
+        await job.process.foreground()
+    how = await job.process.freeze()
+    await job.process.thaw()
+    after = state(podman, web)
+    podman.command("unpause", web)
+    seen = await job.process.foreground()
+    await job.process.close()
+
+    assert how == "pause"
+    assert after == "paused"
+    assert seen is not None
 
 
 async def test_a_container_that_is_removed_ends_its_terminals(
