@@ -44,6 +44,8 @@ class ClusterServer:
         self.token = TOKEN
         self.sizes: list[dict[str, int]] = []
         self.asked: list[dict[str, list[str]]] = []
+        self.hangs_up = True  # at the end of a connection; a kubelet does not
+        self.sessions: list[int] = []
         self.server: Server
 
     @property
@@ -86,6 +88,7 @@ class ClusterServer:
 
     async def _run_pty(self, connection: ServerConnection, command: list[str]) -> Exit:
         pty = Pty(command, os.environ, "/", 80, 24, is_shell=False)
+        self.sessions.append(pty.pid)
         output: asyncio.Queue[bytes | Exit] = asyncio.Queue()
         pty.start(output.put_nowait, output.put_nowait)
         reading = asyncio.create_task(self._read(connection, pty))
@@ -100,7 +103,8 @@ class ClusterServer:
         finally:
             gone.cancel()
             reading.cancel()
-            await pty.close()
+            if self.hangs_up:
+                await pty.close()
 
     async def _read(self, connection: ServerConnection, pty: Pty) -> None:
         async for frame in connection:

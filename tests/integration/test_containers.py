@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,13 +15,15 @@ from tests.integration.opened import Opened, opened
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
 from tests.rounds import rounds
 from vibehq_nb.core.errors import DeniedError
-from vibehq_nb.worker.providers.container import ContainerProvider
+from vibehq_nb.worker.providers import container, remote
+from vibehq_nb.worker.providers.container import ContainerProcess, ContainerProvider
 from vibehq_nb.worker.providers.port import Exit
 from vibehq_nb.worker.providers.runtime import DOCKER, PODMAN, Kind, Runtime
 
 __all__ = ["podman"]  # the fixture
 
 pytestmark = pytest.mark.timeout(120)
+Patch = pytest.MonkeyPatch
 TICKS = "while :; do echo tick; sleep 0.01; done"
 
 
@@ -253,6 +257,111 @@ async def test_a_worker_opens_freezes_and_thaws_a_containers_terminal(
     assert closed["type"] == "done"
     assert room.of("exited")
     assert podman.processes(web) == ["sleep 1000000"]
+
+
+STUCK = "sleep 4242"
+
+
+async def begun(podman: Podman, name: str) -> None:
+    async with asyncio.timeout(30):
+        while STUCK not in await asyncio.to_thread(podman.processes, name):
+            await asyncio.sleep(0.05)
+
+
+async def alone(podman: Podman, name: str) -> None:
+    async with asyncio.timeout(30):
+        while await asyncio.to_thread(podman.processes, name) != ["sleep 1000000"]:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_shell_that_never_begins_is_ended(
+    podman: Podman, provider: ContainerProvider, web: str, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(remote, "CONTAINER_SHELL", f"trap '' HUP; {STUCK}")
+    monkeypatch.setattr(remote, "MARK_SECONDS", 0.5)
+
+    with pytest.raises(DeniedError, match="does not begin"):
+        await opened(provider, web)
+
+    await alone(podman, web)
+
+
+async def test_what_an_opening_that_is_cancelled_has_begun_is_ended(
+    podman: Podman, provider: ContainerProvider, web: str, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(remote, "CONTAINER_SHELL", STUCK)
+    opening = asyncio.create_task(opened(provider, web))
+    await begun(podman, web)
+
+    opening.cancel()
+
+    await asyncio.wait([opening])
+    assert opening.cancelled()
+    await provider.close()  # it waits for that
+    assert podman.processes(web) == ["sleep 1000000"]
+
+
+async def test_a_command_whose_mark_was_not_read_in_time_is_ended(
+    podman: Podman, provider: ContainerProvider, web: str, monkeypatch: Patch
+) -> None:
+    read_some, reads = ContainerProcess.read_some, []
+
+    async def read_late(process: ContainerProcess) -> bytes:
+        reads.append(process)
+        if len(reads) == 1:
+            await asyncio.Event().wait()
+        return await read_some(process)
+
+    monkeypatch.setattr(ContainerProcess, "read_some", read_late)
+    opening = asyncio.create_task(opened(provider, web, *STUCK.split()))
+    await begun(podman, web)
+
+    opening.cancel()
+
+    await asyncio.wait([opening])
+    await alone(podman, web)
+
+
+async def test_an_opening_that_is_cancelled_while_the_runtime_starts_it_leaves_nothing(
+    podman: Podman, provider: ContainerProvider, web: str, monkeypatch: Patch
+) -> None:
+    attach, started, gate = container._attach, threading.Event(), threading.Event()
+
+    def attach_late(*arguments: Any) -> container.Attached:
+        attached = attach(*arguments)
+        started.set()
+        gate.wait(30)
+        return attached
+
+    monkeypatch.setattr(container, "_attach", attach_late)
+    opening = asyncio.create_task(opened(provider, web, *STUCK.split()))
+    await until(started.is_set, 30)
+    opening.cancel()
+    await asyncio.wait([opening])
+    await begun(podman, web)
+
+    gate.set()
+
+    await alone(podman, web)
+
+
+async def test_what_cannot_be_ended_is_logged(
+    podman: Podman,
+    provider: ContainerProvider,
+    monkeypatch: Patch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(remote, "CONTAINER_SHELL", STUCK)
+    podman.start("frozen")
+    opening = asyncio.create_task(opened(provider, "frozen"))
+    await begun(podman, "frozen")
+    podman.command("pause", "frozen")
+
+    opening.cancel()
+
+    told = "what was begun in container frozen may run on: Podman refuses"
+    await until(lambda: told in caplog.text, 30)
+    podman.remove("frozen")
 
 
 async def test_a_name_that_is_not_there_is_answered_with_the_nearest(

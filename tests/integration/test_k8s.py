@@ -15,6 +15,7 @@ from tests.integration.worker_rooms import WorkerRooms, running_agent, until
 from tests.rounds import rounds
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker import processes
+from vibehq_nb.worker.providers import remote
 from vibehq_nb.worker.providers.k8s import PodProvider, exit_of
 from vibehq_nb.worker.providers.port import Exit
 
@@ -297,6 +298,34 @@ async def test_a_link_that_is_cut_hangs_the_terminal_up(
 
     assert await shell.ended() == Exit(None, "HUP")
     await shell.process.close()
+
+
+@pytest.mark.parametrize("end", ["time is over", "a cancellation", "a cut link"])
+async def test_what_an_opening_that_fails_has_begun_is_ended(
+    provider: PodProvider,
+    cluster: ClusterServer,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    cluster.hangs_up = False
+    monkeypatch.setattr(remote, "CONTAINER_SHELL", "trap '' HUP; sleep 60")
+    if end == "time is over":
+        monkeypatch.setattr(remote, "MARK_SECONDS", 1.0)
+    opening = asyncio.create_task(opened(provider, "prod/web-1"))
+    session = await until(lambda: cluster.sessions and cluster.sessions[0])
+    if end == "a cancellation":
+        opening.cancel()
+    elif end == "a cut link":
+        for connection in list(cluster.server.connections):
+            connection.transport.abort()
+
+    await asyncio.wait([opening])
+    begun = processes.members(session)
+    await provider.close()  # it waits for that
+
+    assert opening.cancelled() or isinstance(opening.exception(), DeniedError)
+    assert session in begun
+    assert processes.members(session) == []
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.ssh_server import Sshd, running_sshd, sshd
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker import processes
 from vibehq_nb.worker.process_io import INPUT_BYTES
+from vibehq_nb.worker.providers import remote
 from vibehq_nb.worker.providers.port import Exit
 from vibehq_nb.worker.providers.ssh import SshProvider
 
@@ -256,6 +257,28 @@ async def test_settings_that_cannot_be_read_are_said(
     assert caught.value.reason == (
         "~/.ssh/config, or a key that it names, cannot be read."
     )
+
+
+@pytest.mark.parametrize("end", ["time is over", "a cancellation"])
+async def test_what_an_opening_that_fails_has_begun_is_hung_up(
+    provider: SshProvider, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    def begun() -> list[int]:
+        found = psutil.process_iter(["cmdline"])
+        return [one.pid for one in found if one.info["cmdline"] == ["sleep", "4243"]]
+
+    monkeypatch.setattr(remote, "LOGIN_SHELL", "sleep 4243")
+    if end == "time is over":
+        monkeypatch.setattr(remote, "MARK_SECONDS", 1.0)
+    opening = asyncio.create_task(opened(provider, "web-1"))
+    await until(begun)
+    if end == "a cancellation":
+        opening.cancel()
+
+    await asyncio.wait([opening])
+    await until(lambda: not begun())
+
+    assert opening.cancelled() or isinstance(opening.exception(), DeniedError)
 
 
 async def test_a_server_that_is_killed_hangs_its_terminals_up(

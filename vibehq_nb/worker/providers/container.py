@@ -4,11 +4,13 @@ import asyncio
 import logging
 import os
 import re
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker.process_io import READ_BYTES, RETRY_SECONDS, DescriptorProcess
 from vibehq_nb.worker.providers import remote
+from vibehq_nb.worker.providers.leftovers import Leftovers, end_begun
 from vibehq_nb.worker.providers.pauses import Pauses
 from vibehq_nb.worker.providers.port import Exit, Foreground, Opening
 from vibehq_nb.worker.providers.remote import RemoteSession
@@ -72,13 +74,20 @@ class ContainerProcess(DescriptorProcess):
 
     def begin(self, began: remote.Began, is_shell: bool) -> None:
         """Note who leads the session, and keep what it has printed."""
-
-        async def run(script: str, *words: str) -> str:
-            command = ["sh", "-c", script, "sh", *words]
-            return await self._runtime.run(self._container.id, command)
-
-        self.session = RemoteSession(run, began.leader, is_shell)
+        self.session = RemoteSession(self._run, began.leader, is_shell)
         self._hold(began.output)
+
+    async def _run(self, script: str, *words: str) -> str:
+        command = ["sh", "-c", script, "sh", *words]
+        return await self._runtime.run(self._container.id, command)
+
+    async def end_begun(self, mark: str) -> None:
+        """End what was begun with *mark*, and let go of it."""
+        where = f"in container {self._container.name}"
+        try:
+            await end_begun(self._run, mark, self.read_some, where)
+        finally:
+            self.drop()
 
     # Size, jobs, signals
 
@@ -206,6 +215,7 @@ class ContainerProvider:
         self.name = kind.name
         self._runtime = runtime or Runtime(kind)
         self._pauses = Pauses(self._runtime)
+        self._leftovers = Leftovers()
 
     def is_usable(self) -> bool:
         """Tell whether the library is installed and a socket is there."""
@@ -225,31 +235,43 @@ class ContainerProvider:
         container = await self._runtime.find(opening.place, opening.worker)
         mark = remote.new_mark()
         command = remote.opening_command(opening, mark, remote.CONTAINER_SHELL)
+        starting = asyncio.create_task(self._start(container, command))
+        try:
+            process = await asyncio.shield(starting)
+            began = await remote.await_mark(process.read_some, mark)
+            ended = None if began else await process.status()
+        except BaseException:
+            self._leftovers.end(_end_started(starting, mark))
+            raise
+        if began is None:
+            if ended is None:  # the stream was cut
+                self._leftovers.end(process.end_begun(mark))
+            else:
+                process.drop()
+            code = ended.code if ended else None
+            raise remote.refusal(opening, code, f"in container {container.name}")
+        process.begin(began, opening.command is None)
+        process.resize(opening.cols, opening.rows)
+        return process
+
+    async def _start(
+        self, container: Container, command: list[str]
+    ) -> ContainerProcess:
         attached = await self._runtime.perform(
             lambda api: _attach(api, container.id, command)
         )
-        process = ContainerProcess(self._runtime, self._pauses, container, attached)
-        try:
-            began = await remote.await_mark(process.read_some, mark)
-            if began is None:
-                raise await self._refusal(opening, process, container)
-        except BaseException:
-            process.drop()
-            raise
-        process.begin(began, opening.command is None)
-        await process.set_size(opening.cols, opening.rows)
-        return process
-
-    async def _refusal(
-        self, opening: Opening, process: ContainerProcess, container: Container
-    ) -> DeniedError:
-        ended = await process.status()
-        where = f"in container {container.name}"
-        return remote.refusal(opening, ended.code if ended else None, where)
+        return ContainerProcess(self._runtime, self._pauses, container, attached)
 
     async def close(self) -> None:
-        """Let go of the runtime's connections."""
+        """Let go of the runtime's connections, once what was left is ended."""
+        await self._leftovers.close()
         await self._runtime.close()
+
+
+async def _end_started(starting: asyncio.Task[ContainerProcess], mark: str) -> None:
+    with suppress(DeniedError):  # nothing was started
+        process = await starting
+        await process.end_begun(mark)
 
 
 def _attach(api: Any, container: str, command: list[str]) -> Attached:

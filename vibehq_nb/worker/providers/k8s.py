@@ -13,6 +13,7 @@ from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.worker.process_io import INPUT_BYTES, GatheringProcess
 from vibehq_nb.worker.providers import remote
 from vibehq_nb.worker.providers.cluster import Cluster, Pod
+from vibehq_nb.worker.providers.leftovers import Leftovers, end_begun
 from vibehq_nb.worker.providers.port import Exit, Foreground, Opening
 from vibehq_nb.worker.providers.remote import RemoteSession
 
@@ -72,6 +73,17 @@ class PodProcess(GatheringProcess):
         """Note who leads the session, and keep what it has printed."""
         self.session = RemoteSession(self._run, began.leader, is_shell)
         self._hold(began.output)
+
+    async def end_begun(self, mark: str) -> None:
+        """End what was begun with *mark*, and let go of it."""
+        try:
+            await end_begun(self._run, mark, self.read_some, f"in pod {self._pod.name}")
+        finally:
+            await self.drop()
+
+    async def drop(self) -> None:
+        """Close the socket."""
+        await self._socket.close()
 
     def _begin(self) -> None:
         self._tasks = [
@@ -197,6 +209,7 @@ class PodProvider:
     def __init__(self) -> None:
         """Use the cluster of the user's settings."""
         self._cluster = Cluster()
+        self._leftovers = Leftovers()
 
     def is_usable(self) -> bool:
         """Tell whether the library is installed and settings are there."""
@@ -219,24 +232,37 @@ class PodProvider:
         pod = await self._cluster.find(wanted, opening.worker)
         mark = remote.new_mark()
         command = remote.opening_command(opening, mark, remote.CONTAINER_SHELL)
-        socket = await self._cluster.exec(pod, command, tty=True)
-        process = PodProcess(self._cluster, pod, socket)
+        starting = asyncio.create_task(self._start(pod, command))
         try:
+            process = await asyncio.shield(starting)
             process.resize(opening.cols, opening.rows)
-            await process.send_size()
+            with suppress(ConnectionClosed):  # then reading tells the end
+                await process.send_size()
             began = await remote.await_mark(process.read_some, mark)
-            if began is None:
-                code = process.exit.code if process.exit else None
-                raise remote.refusal(opening, code, f"in pod {pod.name}")
-        except ConnectionClosed:
-            await socket.close()
-            raise remote.refusal(opening, None, f"in pod {pod.name}") from None
         except BaseException:
-            await socket.close()
+            self._leftovers.end(_end_started(starting, mark))
             raise
+        if began is None:
+            if process.exit is None:  # the stream was cut
+                self._leftovers.end(process.end_begun(mark))
+            else:
+                await process.drop()
+            code = process.exit.code if process.exit else None
+            raise remote.refusal(opening, code, f"in pod {pod.name}")
         process.begin(began, opening.command is None)
         return process
 
+    async def _start(self, pod: Pod, command: list[str]) -> PodProcess:
+        socket = await self._cluster.exec(pod, command, tty=True)
+        return PodProcess(self._cluster, pod, socket)
+
     async def close(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads, once what was left is ended."""
+        await self._leftovers.close()
         self._cluster.close()
+
+
+async def _end_started(starting: asyncio.Task[PodProcess], mark: str) -> None:
+    with suppress(DeniedError):  # nothing was started
+        process = await starting
+        await process.end_begun(mark)

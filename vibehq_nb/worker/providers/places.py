@@ -94,6 +94,8 @@ class Places:
             _, late = await asyncio.wait(self._late, timeout=LATE_SECONDS)
             for task in late:
                 task.cancel()
+            if late:  # so that the providers know what these have begun
+                await asyncio.wait(late, timeout=LATE_SECONDS)
         for provider in self._providers.values():
             await provider.close()
 

@@ -44,16 +44,17 @@ OPENING = (
     'printf "\\036%s %s %s\\036" "$mark" "$$" "$started"; exec "$@"'
 )
 
-_NEXT_STAT = '{ read -r line < "$file"; } 2>/dev/null || continue; set -- ${line##*) }'
+# In a loop over files in /proc: takes what follows the name in one as $1, $2 and on.
+NEXT_STAT = '{ read -r line < "$file"; } 2>/dev/null || continue; set -- ${line##*) }'
 
 FOREGROUND = f"""
 file=/proc/$1/stat started=$2
-for file in $file; do {_NEXT_STAT}; done
+for file in $file; do {NEXT_STAT}; done
 [ "${{20}}" = "$started" ] || {{ echo none; exit 0; }}
 group=$6
 read -r up rest < /proc/uptime
 for file in /proc/$group/stat /proc/[0-9]*/stat; do
-  {_NEXT_STAT}
+  {NEXT_STAT}
   if [ "$3" = "$group" ] && [ "$1" != Z ]; then echo "$up $line"; exit 0; fi
 done
 echo none
@@ -61,20 +62,20 @@ echo none
 
 SIGNAL = f"""
 started=$2 signal=$3
-for file in /proc/$1/stat; do {_NEXT_STAT}; done
+for file in /proc/$1/stat; do {NEXT_STAT}; done
 [ "${{20}}" = "$started" ] && kill -s "$signal" -- "-$6"
 """
 
 END = f"""
 leader=$1 started=$2
 for file in /proc/$leader/stat; do
-  {_NEXT_STAT}
+  {NEXT_STAT}
   [ "${{20}}" = "$started" ] || exit 0
 done
 members() {{
   found=
   for file in /proc/[0-9]*/stat; do
-    {_NEXT_STAT}
+    {NEXT_STAT}
     [ "$4" = "$leader" ] && [ "$1" != Z ] && found="$found ${{line%% *}}"
   done
   [ -n "$found" ]
@@ -82,7 +83,7 @@ members() {{
 live() {{
   for pid in $found; do
     for file in /proc/$pid/stat; do
-      {_NEXT_STAT}
+      {NEXT_STAT}
       [ "$4" = "$leader" ] && [ "$1" != Z ] && return 0
     done
   done
