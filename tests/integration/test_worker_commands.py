@@ -215,15 +215,25 @@ async def test_an_unknown_worker_is_told_with_the_nearest_name(here: Place) -> N
     assert done.stderr == "vibehq: There is no worker 'ww'. Did you mean w?\n"
 
 
+HELD = '[ "$VIBEHQ_TERMINAL" != w:seen ] || { set -m; echo held; cat ~/gate; }\n'
+"""A job that keeps the terminal until somebody writes to the gate."""
+
+
 async def test_an_idle_terminal_is_closed_and_a_job_or_a_viewer_keeps_one(
     here: Place,
 ) -> None:
+    gate = here.home / "gate"
+    os.mkfifo(gate)
+    with (here.home / ".bashrc").open("a") as bashrc:
+        bashrc.write(HELD)
     here.workers[0].terminate()
     await asyncio.to_thread(here.workers[0].wait)
     here.start_worker("--cull-idle", "3s")
     await online(here, "w")
     await here.open("job", command=["sleep", "99"])
     async with here.cli("terminal", "open", "--name", "seen", "--attach") as watching:
+        await watching.shows("held")  # from here on a viewer keeps it
+        await asyncio.to_thread(gate.write_bytes, b"")
         await watching.prompts()
         await here.open("idle")
         async with asyncio.timeout(20):
