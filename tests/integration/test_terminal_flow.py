@@ -68,6 +68,23 @@ async def test_the_one_who_types_gets_every_byte_and_the_worker_waits_for_it():
         assert "gap" not in {frame["type"] for frame in holder.frames}
 
 
+async def test_a_room_that_stops_while_it_waits_for_somebody_looks_no_more():
+    async with running(PARTIES, monotonic=lambda: 0.0) as house:
+        worker = await work(house)
+        await worker.hello()
+        await typing(house, worker)
+        await flood(house, worker)
+        room = room_of(house)
+        timer = room.throttle._timer
+        was_running = timer is not None and not timer.cancelled()
+        await room.stop()
+        room.throttle.update()  # as when a connection ends later
+
+        assert was_running
+        assert timer.cancelled()
+        assert room.throttle._timer is timer
+
+
 async def test_a_holder_that_stands_still_for_a_second_counts_as_any_other():
     now = [0.0]
     async with running(PARTIES, monotonic=lambda: now[0]) as house:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vibehq_nb.core.ids import RoomKey
-from vibehq_nb.core.messages import Gap, Hello, TerminalSnapshot
+from vibehq_nb.core.messages import Exited, Gap, Hello, TerminalSnapshot
 from vibehq_server.connection import Connection
 from vibehq_server.notices import note_gap
 from vibehq_server.rooms.uplink import Uplink
@@ -90,6 +90,12 @@ class Audience:
         """Send every viewer what it is owed."""
         for viewer in self:
             self.pump(viewer)
+
+    def tell_unjoined(self, exited: Exited) -> None:
+        """Tell the end to those whose bytes will not lead them to it."""
+        for viewer in self:
+            if viewer.phase != "live":
+                viewer.connection.send_message(exited)
 
     def paint_joining(self, snapshot: TerminalSnapshot, frames: list[bytes]) -> None:
         """Give the keyframe to those who wait for one and can take it."""

@@ -88,7 +88,8 @@ class TerminalRoom(ReplicatedRoom):
         self.commands.recall(await self.keyboard.recall())
 
     async def on_stop(self) -> None:
-        """Store what is not stored yet."""
+        """Wait for nobody any more, and store what is not stored yet."""
+        self.throttle.stop()
         self.keyboard.stop()
         await self.notes.flush()
 
@@ -168,8 +169,7 @@ class TerminalRoom(ReplicatedRoom):
 
     def tell(self, viewer: Viewer, resume: Resume, reason: str) -> None:
         """Tell *viewer* what is true of the terminal now, and how it is joined."""
-        uplink = self.uplink
-        size = uplink.stream.size
+        uplink, size = self.uplink, self.uplink.stream.size
         told = self.connected(
             viewer.connection,
             resume,
@@ -234,9 +234,7 @@ class TerminalRoom(ReplicatedRoom):
         exited = Exited(offset=self.uplink.stream.head)
         self.uplink.end(exited)
         self.viewers.pump_all()
-        for viewer in self.viewers:
-            if viewer.phase != "live":
-                viewer.connection.send_message(exited)
+        self.viewers.tell_unjoined(exited)
         self.recorder.pull()
         self.report()
 

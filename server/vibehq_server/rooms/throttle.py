@@ -28,9 +28,12 @@ class Throttle:
         self._clock = clock
         self._awaited: Viewer | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_over = False
 
     def update(self) -> None:
         """Grant credit or hold it back, and look again when that may have changed."""
+        if self._is_over:
+            return
         driver = self._find_driver()
         head, now = self._uplink.stream.head, self._clock()
         patience = 0.0 if driver is None else driver.pace.patience(head, now)
@@ -40,6 +43,12 @@ class Throttle:
         elif self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(patience, self._look_again)
+
+    def stop(self) -> None:
+        """Look no more: the room ends."""
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _await(self, viewer: Viewer | None) -> None:
         if self._awaited is not None:
