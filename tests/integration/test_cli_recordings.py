@@ -18,7 +18,7 @@ import pytest
 from vibehq_nb.core.errors import UsageError
 from vibehq_nb.testing import ThrowAwayServer
 from vibehq_server.cli.recording import decode_time
-from vibehq_server.cli.replay import Key, Pace, clock
+from vibehq_server.cli.replay import ReplayKey, Tempo, clock
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -267,11 +267,11 @@ def test_times_are_read_and_written_as_people_do() -> None:
 
 
 def test_a_pace_shortens_pauses_before_it_speeds_up() -> None:
-    pace = Pace(speed=2.0, idle_limit=3.0)
+    tempo = Tempo(speed=2.0, idle_limit=3.0)
 
-    assert (pace.rest(1.0), pace.rest(100.0), pace.rest(-1.0)) == (0.5, 1.5, 0.0)
-    pace.change(Key.FASTER)
-    assert pace.speed == 3.0
-    pace.change(Key.SLOWER)
-    pace.change(Key.SLOWER)
-    assert pace.speed == 1.5
+    assert (tempo.rest(1.0), tempo.rest(100.0), tempo.rest(-1.0)) == (0.5, 1.5, 0.0)
+    tempo.change(ReplayKey.FASTER)
+    assert tempo.speed == 3.0
+    tempo.change(ReplayKey.SLOWER)
+    tempo.change(ReplayKey.SLOWER)
+    assert tempo.speed == 1.5

@@ -22,7 +22,7 @@ from vibehq_nb.core.messages import (
     Writer,
 )
 from vibehq_nb.core.roles import Role
-from vibehq_server.cli.keyboard import Key
+from vibehq_server.cli.keyboard import CtrlKey
 from vibehq_server.cli.local_screen import LocalScreen, raw_keyboard
 from vibehq_server.cli.output import complain
 from vibehq_server.cli.typist import Typist
@@ -44,7 +44,9 @@ def check_here() -> None:
         )
 
 
-def attach_here(server: Server, terminal: str, leave: Key, is_read_only: bool) -> int:
+def attach_here(
+    server: Server, terminal: str, leave: CtrlKey, is_read_only: bool
+) -> int:
     """
     Join *terminal* until *leave* is pressed; the remote program is not touched by it.
 
@@ -82,7 +84,7 @@ class Attachment:
     """One remote terminal, shown and typed into here; it comes back by itself."""
 
     def __init__(
-        self, server: Server, terminal: str, leave: Key, is_read_only: bool
+        self, server: Server, terminal: str, leave: CtrlKey, is_read_only: bool
     ) -> None:
         """Prepare; nothing is dialled yet."""
         self._session = TerminalSession(server, terminal)

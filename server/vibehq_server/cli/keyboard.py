@@ -12,7 +12,7 @@ _MOUSE = re.compile(rb"\x1b\[<(\d+);\d+;\d+[Mm]")
 _MOTION_OR_WHEEL = 32 | 64
 
 
-class Key:
+class CtrlKey:
     """
     A key held with Ctrl, however the terminal writes it.
 

@@ -95,10 +95,10 @@ def export(arguments: argparse.Namespace) -> int:
 
 def replay(arguments: argparse.Namespace) -> int:
     """Play a recording, or a file of one, in this terminal."""
-    from vibehq_server.cli.replay import Pace, replay_here
+    from vibehq_server.cli.replay import Tempo, replay_here
     from vibehq_server.cli.replay_sources import FileSource, ServerSource
 
-    pace = Pace(arguments.speed, arguments.idle_limit)
+    tempo = Tempo(arguments.speed, arguments.idle_limit)
     start = decode_time(arguments.start)
     name = arguments.recording
     is_file = Path(name).is_file() or name.endswith(".cast") or "/" in name
@@ -110,7 +110,7 @@ def replay(arguments: argparse.Namespace) -> int:
         source = ServerSource(api, find_recording(api, name))
     if arguments.command is not None:
         start = _start_of(source.marks, arguments.command)
-    return replay_here(source, pace, start)
+    return replay_here(source, tempo, start)
 
 
 def _start_of(marks: list[float], number: int) -> float:

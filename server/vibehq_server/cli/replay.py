@@ -27,7 +27,7 @@ STRIDE_SECONDS = 60.0
 SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
-class Key(Enum):
+class ReplayKey(Enum):
     """What can be done while it plays."""
 
     PAUSE = b" "
@@ -44,16 +44,16 @@ class Key(Enum):
 
 
 _STEPS = {
-    Key.LEFT: -STEP_SECONDS,
-    Key.RIGHT: STEP_SECONDS,
-    Key.DOWN: -STRIDE_SECONDS,
-    Key.UP: STRIDE_SECONDS,
+    ReplayKey.LEFT: -STEP_SECONDS,
+    ReplayKey.RIGHT: STEP_SECONDS,
+    ReplayKey.DOWN: -STRIDE_SECONDS,
+    ReplayKey.UP: STRIDE_SECONDS,
 }
-_KEYS = {key.value: key for key in Key} | {
-    b"\x1bOD": Key.LEFT,
-    b"\x1bOC": Key.RIGHT,
-    b"\x1bOB": Key.DOWN,
-    b"\x1bOA": Key.UP,
+_KEYS = {key.value: key for key in ReplayKey} | {
+    b"\x1bOD": ReplayKey.LEFT,
+    b"\x1bOC": ReplayKey.RIGHT,
+    b"\x1bOB": ReplayKey.DOWN,
+    b"\x1bOA": ReplayKey.UP,
 }
 
 
@@ -66,7 +66,7 @@ _TOKEN = re.compile(
 
 
 @dataclass(slots=True)
-class Pace:
+class Tempo:
     """
     How fast a recording plays.
 
@@ -85,9 +85,9 @@ class Pace:
         if self.idle_limit is not None and not self.idle_limit >= 0:
             raise UsageError("--idle-limit is a number of seconds")
 
-    def change(self, key: Key) -> None:
+    def change(self, key: ReplayKey) -> None:
         """Take the next speed that is faster or slower."""
-        if key is Key.FASTER:
+        if key is ReplayKey.FASTER:
             self.speed = min((s for s in SPEEDS if s > self.speed), default=self.speed)
         else:
             self.speed = max((s for s in SPEEDS if s < self.speed), default=self.speed)
@@ -98,7 +98,7 @@ class Pace:
         return max(min(seconds, limit), 0.0) / self.speed
 
 
-class Keyboard:
+class ReplayKeyboard:
     """The keys of the terminal on standard input, if it is one."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Keyboard:
         """Take keys as they are within the block."""
         return raw_keyboard() if self.is_there else nullcontext()
 
-    def read(self, seconds: float | None) -> Key | None:
+    def read(self, seconds: float | None) -> ReplayKey | None:
         """Return a key that is known; None after *seconds* without one."""
         if not self.is_there:
             time.sleep(seconds or 0.0)
@@ -124,10 +124,10 @@ class Keyboard:
                 return None
             typed = os.read(sys.stdin.fileno(), 4096)
             if not typed:
-                return Key.LEAVE  # the terminal is gone
+                return ReplayKey.LEAVE  # the terminal is gone
             self._typed = (self._typed + typed)[-4096:]
 
-    def _next(self) -> Key | None:
+    def _next(self) -> ReplayKey | None:
         """Return the next key that is known of those that were read."""
         while (found := _TOKEN.match(self._typed)) is not None:
             self._typed = self._typed[found.end() :]
@@ -141,9 +141,9 @@ class Keyboard:
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
-def replay_here(source: Source, pace: Pace, start: float = 0.0) -> int:
+def replay_here(source: Source, tempo: Tempo, start: float = 0.0) -> int:
     """Play *source* from *start* seconds on, to its end or Q."""
-    screen, keys = LocalScreen(lambda: b""), Keyboard()
+    screen, keys = LocalScreen(lambda: b""), ReplayKeyboard()
     cols, rows = source.size
     here = screen.size
     if sys.stdout.isatty() and (cols > here[0] or rows > here[1]):
@@ -152,7 +152,7 @@ def replay_here(source: Source, pace: Pace, start: float = 0.0) -> int:
         complain("space pauses, arrows seek, [ and ] jump, < and > set the speed, q")
     with keys.raw():
         try:
-            Player(source, pace, screen, keys).play(start)
+            Player(source, tempo, screen, keys).play(start)
         finally:
             keys.drop()
     return 0
@@ -162,10 +162,10 @@ class Player:
     """Plays one recording."""
 
     def __init__(
-        self, source: Source, pace: Pace, screen: LocalScreen, keys: Keyboard
+        self, source: Source, tempo: Tempo, screen: LocalScreen, keys: ReplayKeyboard
     ) -> None:
         """Begin before its first event."""
-        self._source, self._pace = source, pace
+        self._source, self._tempo = source, tempo
         self._screen, self._keys = screen, keys
         self._is_paused = False
         self.position = 0.0
@@ -186,7 +186,7 @@ class Player:
                 key = self._wait(event)
                 if key is None:
                     self.position = event.time
-                elif key in (Key.LEAVE, Key.INTERRUPT):
+                elif key in (ReplayKey.LEAVE, ReplayKey.INTERRUPT):
                     return None
                 elif (target := self._act(key)) is not None:
                     return target
@@ -200,23 +200,23 @@ class Player:
         else:
             self._screen.write(output)
 
-    def _wait(self, event: CastEvent) -> Key | None:
+    def _wait(self, event: CastEvent) -> ReplayKey | None:
         """Wait until *event* is due, or for a key."""
         if self._is_paused:
             return self._keys.read(None)
         began = time.monotonic()
-        key = self._keys.read(self._pace.rest(event.time - self.position))
+        key = self._keys.read(self._tempo.rest(event.time - self.position))
         if key is not None:
-            gone = (time.monotonic() - began) * self._pace.speed
+            gone = (time.monotonic() - began) * self._tempo.speed
             self.position = min(self.position + gone, event.time)
         return key
 
-    def _act(self, key: Key) -> float | None:
+    def _act(self, key: ReplayKey) -> float | None:
         """Do what *key* says; return where to go on, if somewhere else."""
-        if key is Key.PAUSE:
+        if key is ReplayKey.PAUSE:
             self._is_paused = not self._is_paused
-        elif key in (Key.FASTER, Key.SLOWER):
-            self._pace.change(key)
+        elif key in (ReplayKey.FASTER, ReplayKey.SLOWER):
+            self._tempo.change(key)
         elif key in _STEPS:
             return max(self.position + _STEPS[key], 0.0)
         else:
@@ -224,8 +224,8 @@ class Player:
         self._tell()
         return None
 
-    def _jump(self, key: Key) -> float | None:
-        if key is Key.NEXT:
+    def _jump(self, key: ReplayKey) -> float | None:
+        if key is ReplayKey.NEXT:
             later = (mark for mark in self._source.marks if mark > self.position)
             return min(later, default=None)
         # A second behind its beginning, the one before is meant.
@@ -233,7 +233,7 @@ class Player:
         return max(earlier, default=0.0)
 
     def _tell(self) -> None:
-        state = "paused" if self._is_paused else f"{self._pace.speed:g}x"
+        state = "paused" if self._is_paused else f"{self._tempo.speed:g}x"
         at, all_of_it = clock(self.position), clock(self._source.duration)
         self._screen.set_title(f"replay {at} / {all_of_it} ({state})")
 

@@ -4,7 +4,7 @@ import argparse
 from urllib.parse import quote
 
 from vibehq_nb.core.errors import VibeError
-from vibehq_server.cli.keyboard import Key
+from vibehq_server.cli.keyboard import CtrlKey
 from vibehq_server.cli.output import say, say_json, say_table
 from vibehq_server.cli.remote import api_of, find
 from vibehq_server.settings import nearest
@@ -32,7 +32,7 @@ def open_(arguments: argparse.Namespace) -> int:
         from vibehq_server.cli.attach import check_here
 
         check_here()  # what is wrong is told before anything is opened
-        Key.named(arguments.detach_key)
+        CtrlKey.named(arguments.detach_key)
     opened = api_of(arguments).request("POST", "/api/terminals", body)
     if arguments.attach:
         return _attach(arguments, opened["id"])
@@ -68,5 +68,5 @@ def attach(arguments: argparse.Namespace) -> int:
 def _attach(arguments: argparse.Namespace, terminal: str) -> int:
     from vibehq_server.cli.attach import attach_here
 
-    key = Key.named(arguments.detach_key)
+    key = CtrlKey.named(arguments.detach_key)
     return attach_here(find(arguments), terminal, key, arguments.read_only)

@@ -10,12 +10,12 @@ from vibehq_nb.client.replica import HOLD_SECONDS
 from vibehq_nb.client.session import TerminalSession
 from vibehq_nb.core.errors import VibeError
 from vibehq_nb.core.messages import TakeWriter
-from vibehq_server.cli.keyboard import Key, without_reports
+from vibehq_server.cli.keyboard import CtrlKey, without_reports
 
 READ_BYTES = 4096
 HELD_BYTES = 64 * 1024
 LEAVE_SECONDS = 1.0
-TAKE = Key("t")
+TAKE = CtrlKey("t")
 
 
 class Typist:
@@ -33,7 +33,7 @@ class Typist:
     def __init__(
         self,
         session: TerminalSession,
-        leave_key: Key,
+        leave_key: CtrlKey,
         say: Callable[[str], None],
         leave: Callable[[], None],
     ) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from vibehq_nb.core.errors import UsageError
-from vibehq_server.cli.keyboard import Key, without_reports
+from vibehq_server.cli.keyboard import CtrlKey, without_reports
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from vibehq_server.cli.keyboard import Key, without_reports
     ],
 )
 def test_a_key_is_found_however_a_terminal_writes_it(name: str, typed: bytes) -> None:
-    key = Key.named(name)
+    key = CtrlKey.named(name)
 
     assert key.split(b"ab" + typed + b"cd") == (b"ab", True)
     assert key.split(b"ab") == (b"ab", False)
@@ -27,7 +27,7 @@ def test_a_key_is_found_however_a_terminal_writes_it(name: str, typed: bytes) ->
 @pytest.mark.parametrize("name", ["", "enter", "ctrl-", "ctrl-pq", "alt-p", "]"])
 def test_what_is_no_key_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is no key"):
-        Key.named(name)
+        CtrlKey.named(name)
 
 
 @pytest.mark.parametrize(
