@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import os
+import shutil
 import signal
 import threading
 import time
@@ -183,6 +184,28 @@ def test_a_mark_in_the_output_does_not_end_the_command(term: Terminal) -> None:
 
     assert result.exit_code == 4
     assert result.output == "earlylate"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "sh"])
+@pytest.mark.parametrize("how", ["typed", "run"])
+def test_a_shell_that_took_the_place_of_one_with_marks_is_asked_for_them(
+    term: Terminal, shell: str, how: str
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs a package: {shell}")
+    before = term.run("echo before")
+    if how == "typed":
+        term.send(f"exec {shell}\r")
+        wait_for_job(term, shell)
+    else:
+        replaced = term.run(f"exec {shell}", check=False)
+        assert replaced.exit_code is None
+
+    results = [term.run("echo after; (exit 3)", check=False) for _ in range(2)]
+
+    assert not before.used_sentinel
+    assert [(one.exit_code, one.output) for one in results] == [(3, "after")] * 2
+    assert all(one.used_sentinel for one in results)
 
 
 def test_a_shell_without_marks_is_asked_for_them(hq: HQ) -> None:

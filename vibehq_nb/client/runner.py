@@ -1,6 +1,7 @@
 """Runs commands in a shared terminal: types them, and follows them to their end."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ FIRST_MARK_SECONDS = 0.6
 LOOK_AGAIN_SECONDS = 1.0
 REFUSED_SECONDS = 2.0
 """A prompt that comes before a command began: so long it may still begin."""
+MARKING = frozenset({"bash", "zsh", "fish"})
+"""The shells that mark their commands, where a worker has started them."""
+UNMARKED = frozenset({"sh", "dash", "ash", "ksh", "mksh"})
 
 
 class TimeOverError(Exception):
@@ -40,6 +44,7 @@ class _Heard(Capture):
     """A capture that listens to a session."""
 
     begun_after: Position | None = None
+    may_exec: bool = False
     is_shell_gone: bool = False
     is_end_unknown: bool = False
 
@@ -94,7 +99,11 @@ class Runner:
             session = await self._attach()
             word = None if await self._marks(session) else secrets.token_hex(8)
             keys = typed_form(command, session.shell, word)
-            capture = _Heard(word, begun_after=session.replica.position)
+            capture = _Heard(
+                word,
+                begun_after=session.replica.position,
+                may_exec=re.search(r"\bexec\b", command) is not None,
+            )
             try:
                 result = await self._follow(session, command, keys, capture, timeout)
             except TimeOverError:
@@ -155,9 +164,22 @@ class Runner:
             await session.until(lambda: shell.has_marks, patience)
         if not shell.has_marks:
             return False
-        if not await session.until(lambda: shell.is_at_prompt, PROMPT_SECONDS):
-            raise await self._busy()
-        return True
+        patience = FIRST_MARK_SECONDS if shell.takes_paste else PROMPT_SECONDS
+        if await session.until(lambda: shell.is_at_prompt, patience):
+            return True
+        if await self._is_replaced(session):
+            return False
+        raise await self._busy()
+
+    async def _is_replaced(self, session: TerminalSession) -> bool:
+        """Tell whether a shell without marks is in front, as after ``exec zsh``."""
+        job = await self.foreground()
+        name = str(job.get("name"))
+        # One of the marking kind reads a line where its own marks tell of no prompt.
+        is_unmarked = name in UNMARKED or (
+            name in MARKING and session.shell.takes_paste
+        )
+        return bool(job.get("is_shell")) and is_unmarked
 
     # After it is typed
 
@@ -233,7 +255,16 @@ class Runner:
             return not begun and await self._is_idle()
         elif capture.is_lossy:
             return await self._is_recorded_over(capture)
+        elif capture.has_begun:
+            return await self._is_taken_over(session, capture)
         return False
+
+    async def _is_taken_over(self, session: TerminalSession, capture: _Heard) -> bool:
+        """Tell whether another shell reads lines now, which will mark no end."""
+        may_be = session.shell.takes_paste or (capture.may_exec and not capture.word)
+        if not may_be or not await self._is_replaced(session):
+            return False
+        return not await session.until(lambda: capture.has_news, FIRST_MARK_SECONDS)
 
     async def _is_recorded_over(self, capture: _Heard) -> bool:
         """After a gap: tell the end from the terminal's log."""
