@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from vibehq_server.recordings import files, writer
 from vibehq_server.recordings.cast import cast_of
 from vibehq_server.recordings.files import read_records, segment_path
 from vibehq_server.recordings.store import Recording, RecordingStore
+from vibehq_server.recordings.writer import Pen
 from vibehq_server.rooms.lobby import LobbyRoom
+from vibehq_server.rooms.tape import Tape
 from vibehq_server.rooms.terminal import TerminalRoom
 from vibehq_server.rooms.terminal_log import TerminalLogRoom
 
@@ -408,6 +411,61 @@ async def test_a_disk_that_is_full_is_a_gap_once_it_takes_again(store, monkeypat
         assert output_of(recording) == b"kept again"
 
 
+@pytest.mark.parametrize("how", ["stopped", "interrupted"])
+async def test_an_end_states_what_the_disk_had_refused_before_it(
+    store, monkeypatch, how
+):
+    write, is_refused = os.write, threading.Event()
+
+    def refuse(descriptor: int, data: Any) -> int:
+        is_refused.set()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        name = await start(room, worker)
+        await worker.output(b"kept ")
+        recording = await recorded(store, name, 5)
+        # The room has handed all of it over, and hears of no failure before the end.
+        monkeypatch.setattr(Tape, "on_failure", lambda *_: None)
+        monkeypatch.setattr(files.os, "write", refuse)
+        await worker.output(b"lost ")
+        await until(is_refused.is_set)
+        monkeypatch.setattr(files.os, "write", write)
+        if how == "stopped":
+            await room.run(room.recorder.stop)
+        else:
+            again = await work(house)
+            await again.hello(epoch="e2", offset=0)
+        await ended(store, name)
+
+        (gap,) = recording.refresh().gaps
+        assert (gap.offset, gap.to) == (5, 10)
+        assert store.describe(recording)["state"] == how
+        assert output_of(recording) == b"kept "
+
+
+async def test_a_new_life_ends_a_recording_that_has_not_written_all_with_a_gap(
+    store, monkeypatch
+):
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        name = await start(room, worker)
+        await worker.output(b"kept ")
+        recording = await recorded(store, name, 5)
+        monkeypatch.setattr(Pen, "is_full", True)
+        await worker.output(b"late ")
+        await until(lambda: room.uplink.stream.head == 10)
+        again = await work(house)
+        await again.hello(epoch="e2", offset=0)
+        await ended(store, name)
+
+        (gap,) = recording.refresh().gaps
+        assert (gap.offset, gap.to) == (5, 10)
+
+
 async def test_what_the_disk_refused_for_a_moment_only_is_not_missing(
     store, monkeypatch
 ):
@@ -525,6 +583,26 @@ async def test_where_all_is_recorded_it_is_from_the_first_byte_on(tmp_path):
         assert shown(recording) == "the first bytes"
         with pytest.raises(DeniedError, match="--record always"):
             await room.run(room.recorder.stop)
+    kept.close()
+
+
+async def test_where_all_is_recorded_it_goes_on_once_there_is_room(tmp_path):
+    kept = RecordingStore(tmp_path, record="always", max_bytes=2 * SEGMENT_BYTES)
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, kept), await work(house)
+        await worker.hello()
+        first = room.recorder.id
+        await worker.output(os.urandom(3 * SEGMENT_BYTES))
+        await recorded(kept, first, 3 * SEGMENT_BYTES)
+        kept.sweep(house.hub.clock())
+        kept.tell_full()
+        await ended(kept, first)
+        room.tick()
+        assert room.recorder.id is None  # there is no room yet
+
+        kept.sweep(house.hub.clock())
+        room.tick()
+        assert room.recorder.id not in (None, first)
     kept.close()
 
 

@@ -189,6 +189,8 @@ class Writer:
             return  # a gap says what is missing
         try:
             files = self._files(pen)
+            if pen.is_failing and isinstance(record, End):
+                _state_missing(record, files)
             wanted = _from_there(record, files) if isinstance(record, Gap) else record
             done = files.write(wanted, data) if wanted is not None else None
             pen.is_failing = False
@@ -242,6 +244,14 @@ def _from_there(gap: Gap, files: RecordingFiles) -> Gap | None:
     cursor = files.summary.cursor
     start = gap.offset if cursor is None else cursor
     return msgspec.structs.replace(gap, offset=start) if start < gap.to else None
+
+
+def _state_missing(end: End, files: RecordingFiles) -> None:
+    """Write the gap before *end* of what the disk refused."""
+    reason = "the disk refused it"
+    gap = Gap(time=end.time, offset=end.offset, to=end.offset, reason=reason)
+    if (missing := _from_there(gap, files)) is not None:
+        files.write(missing)
 
 
 def _close(pen: Pen) -> None:

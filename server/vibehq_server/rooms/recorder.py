@@ -191,12 +191,15 @@ class Recorder:
         """Tell whether nothing of this life of the terminal is recorded yet."""
         return all(one.begin.epoch != epoch for one in store.of(self._terminal))
 
+    def leave(self, epoch: str) -> None:
+        """End the recording of another life than *epoch*, while its bytes are there."""
+        if self._running is not None and self._running.epoch != epoch:
+            self._finish("interrupted")
+
     def greet(self) -> None:
         """Go on with what was being recorded, now that the worker is there."""
         if (store := self._hub.recordings) is None:
             return
-        if self._running is not None and self._running.epoch != self._uplink.epoch:
-            self._finish("interrupted")
         if self._running is None:
             self._resume(store)
         if self._running is None:
@@ -225,7 +228,7 @@ class Recorder:
         if not store.is_always or store.is_full:
             return
         is_new = self._is_new(store, self._uplink.epoch)
-        if is_new or self._uplink.exited is None:
+        if self._uplink.is_online and (is_new or self._uplink.exited is None):
             self._begin(store, POLICY, is_whole=is_new)
 
     def pull(self) -> None:
@@ -277,9 +280,12 @@ class Recorder:
             tape.hold(Title(time=tape.time, offset=head, text=text))
 
     def tick(self) -> None:
-        """Try again what the disk refused; begin anew what has grown too long."""
+        """Try again what the disk refused; begin anew what is too long or ended."""
         tape, running, store = self._tape, self._running, self._hub.recordings
-        if tape is None or running is None or store is None:
+        if store is None:
+            return
+        if tape is None or running is None:
+            self._obey_policy(store)
             return
         tape.retry()
         if running.by == POLICY and tape.time > ROLL_SECONDS:

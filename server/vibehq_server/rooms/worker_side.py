@@ -53,7 +53,9 @@ class WorkerSide:
         wanted = (self._room.viewers.needed(hello), self._room.recorder.needed(hello))
         needed = min((one for one in wanted if one is not None), default=None)
         if before != hello.epoch:
-            self._room.keyboard.writing.end_stretch()  # it is of the life before
+            # What is to be told of the life before is told while it is there.
+            self._room.keyboard.writing.end_stretch()
+            self._room.recorder.leave(hello.epoch)
         self._room.uplink.greet(connection, hello, needed, recorded)
         self._room.is_disowned = False
         self._room.target = hello.target
