@@ -100,6 +100,21 @@ def test_every_key_reaches_the_shell_and_the_notebook_stays_as_it_is(
     assert desk.contents() == before
 
 
+def test_a_closed_terminal_says_how_it_ended_and_waits_for_nobody(
+    lab: Lab, desk: NotebookPage
+) -> None:
+    own = TERMINAL.replace("terminal()", "terminal(name='ends')")
+    open_with(lab, desk, "ends.ipynb", own, "term.close()")
+    run_terminal(desk)
+    desk.run_and_wait(1)
+    expect(desk.terminal).to_have_attribute("data-state", "exited")
+    desk.page.wait_for_timeout(1000)  # its link ends a moment later
+
+    expect(desk.terminal).to_have_attribute("data-state", "exited")
+    notice = desk.terminal.locator('[data-vhq="notice"]')
+    expect(notice).to_contain_text(re.compile(r"Ended by signal|Exited with code"))
+
+
 def test_views_share_a_socket_and_a_saved_one_shows_its_last_screen(
     lab: Lab, desk: NotebookPage
 ) -> None:

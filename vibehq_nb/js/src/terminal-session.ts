@@ -227,6 +227,7 @@ export class TerminalSession {
         return;
       case "container-disconnected":
         this.input.lost(Date.now());
+        if (this.status.state === "exited") return; // nothing is waited for
         this.set({
           worker: message.worker,
           state: "waiting",
@@ -266,6 +267,7 @@ export class TerminalSession {
 
   /** The worker is back on a connection that stayed. */
   private workerBack(worker: string): void {
+    if (this.status.state === "exited") return;
     this.set({ worker, state: "connected", text: "" });
     if (this.input.isUnsettled) this.force();
     else this.carryOut(this.input.resumed(this.mayTypeNow, Date.now()));
