@@ -86,7 +86,7 @@ async def terminal(
         yield attached
 
 
-async def test_p1_output_against_the_raw_pty(
+async def test_t19_p1_output_against_the_raw_pty(
     tmp_path: Path, big: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     took: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -160,7 +160,7 @@ def _names(kind: Kind) -> list[str]:
     return kind.opened
 
 
-async def test_p2_cpu_per_delivered_mb(
+async def test_t19_p2_cpu_per_delivered_mb(
     tmp_path: Path, big: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found: dict[tuple[str, int, bool], list[float]] = defaultdict(list)
@@ -201,7 +201,7 @@ async def echoes(attached: Attached) -> list[float]:
     return times
 
 
-async def test_p3_keystroke_echo(
+async def test_t19_p3_keystroke_echo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
