@@ -142,7 +142,7 @@ async def start(
             sql_folder=settings.data,
             props=rooms.props if rooms else None,
         )
-        hub.recordings = open_recordings(settings)
+        hub.recordings = await asyncio.to_thread(open_recordings, settings)
         held.callback(hub.recordings.close)
         await hub.start()
         context = ServerContext(hub, settings, auth)

@@ -17,13 +17,25 @@ from tests.integration.scripted_worker import KEYFRAME, Worker, work
 from tests.integration.worker_rooms import until
 from vibehq_nb.core.asciicast import CastEvent, decode_cast
 from vibehq_nb.core.errors import DeniedError
-from vibehq_nb.core.recording import SEGMENT_BYTES, Gap, Output, Record, Screen
+from vibehq_nb.core.recording import (
+    SEGMENT_BYTES,
+    Begin,
+    End,
+    Gap,
+    Mark,
+    Output,
+    Record,
+    Screen,
+    Segment,
+)
 from vibehq_nb.core.stream import RING_BYTES
-from vibehq_server.recordings import files, writer
+from vibehq_server.recordings import files, keeping
+from vibehq_server.recordings import pen as pens
 from vibehq_server.recordings.cast import cast_of
 from vibehq_server.recordings.files import read_records, segment_path
-from vibehq_server.recordings.store import Recording, RecordingStore
-from vibehq_server.recordings.writer import Pen
+from vibehq_server.recordings.kept import Recording
+from vibehq_server.recordings.pen import LOST_MARKS, QUEUE_BYTES, Pen
+from vibehq_server.recordings.store import RecordingStore
 from vibehq_server.rooms.lobby import LobbyRoom
 from vibehq_server.rooms.tape import Tape
 from vibehq_server.rooms.terminal import TerminalRoom
@@ -53,6 +65,34 @@ async def start(room: Any, worker: Worker, user: str = "ana") -> str:
     started: str = await room.run(room.recorder.start, user)
     await worker.answer_keyframe()
     return started
+
+
+def no_space(descriptor: int, data: Any) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def begin_of(name: str) -> Begin:
+    about = {"id": name, "terminal": "vm", "epoch": "e1", "by": "ana"}
+    return Begin(time=0.0, offset=0, at=1e9, cols=80, rows=24, **about)
+
+
+class Told:
+    """A listener that keeps which segments it was told of."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+
+    def on_segment(self, recording_id: str, segment: Segment) -> None:
+        self.segments.append(segment)
+
+    def on_failure(self, reason: str) -> None:
+        pass
+
+    def on_room(self) -> None:
+        pass
+
+    def on_full(self) -> None:
+        pass
 
 
 def records(store: RecordingStore, recording_id: str) -> list[Record]:
@@ -446,6 +486,127 @@ async def test_an_end_states_what_the_disk_had_refused_before_it(
         assert output_of(recording) == b"kept "
 
 
+async def test_an_end_that_the_disk_refuses_is_written_once_it_takes_again(
+    store, monkeypatch
+):
+    write = os.write
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        name = await start(room, worker)
+        await worker.output(b"kept ")
+        recording = await recorded(store, name, 5)
+        pen = store._pens[name]
+        monkeypatch.setattr(files.os, "write", no_space)
+        await worker.output(b"lost ")
+        await until(lambda: pen.is_failing)
+        await room.run(room.recorder.stop)
+        await until(lambda: pen.last)
+        assert store.is_running(recording)  # nothing goes on with it, or removes it
+        monkeypatch.setattr(files.os, "write", write)
+        await until(lambda: not store.is_running(recording))
+
+        (gap,) = recording.refresh().gaps
+        assert (gap.offset, gap.to) == (5, 10)
+        assert store.describe(recording)["state"] == "stopped"
+        assert pen.files is None
+
+
+async def test_a_recording_of_which_nothing_was_written_states_all_as_missing(
+    store, monkeypatch
+):
+    write = os.write
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        monkeypatch.setattr(files.os, "write", no_space)
+        name = await start(room, worker)
+        await worker.output(b"lost ")
+        await until(lambda: room.uplink.stream.head == 5)
+        await until(lambda: store._pens[name].is_failing)
+        await room.run(room.recorder.stop)
+        monkeypatch.setattr(files.os, "write", write)
+        recording = await ended(store, name)
+
+        assert [(gap.offset, gap.to) for gap in recording.summary.gaps] == [(0, 5)]
+
+
+async def test_what_was_stopped_does_not_go_on_with_the_next_link(store):
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        name = await start(room, worker)
+        await room.run(room.recorder.stop)
+        await until(lambda: not store.is_running(store.get(name)))
+        again = await work(house)
+        await again.hello()
+
+        assert room.recorder.id is None
+
+
+async def test_what_the_disk_refused_beside_output_is_there_once_it_takes_again(
+    store, monkeypatch
+):
+    write = os.write
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        name = await start(room, worker)
+        await worker.output(b"narrow")
+        recording = await recorded(store, name, 6)
+        # The room hands it over and hears of no failure meanwhile.
+        with monkeypatch.context() as deaf:
+            deaf.setattr(Tape, "on_failure", lambda *_: None)
+            monkeypatch.setattr(files.os, "write", no_space)
+            resized = {"type": "resized", "cols": 120, "rows": 40, "offset": 6}
+            await worker.peer.send(resized)
+            await worker.peer.send({"type": "title", "text": "wide"})
+            await until(lambda: room.uplink.names)
+            room.recorder.mark(6, "a note")
+            await until(lambda: len(store._pens[name].refused) == 2)
+        monkeypatch.setattr(files.os, "write", write)
+        room.tick()
+        await worker.output(b"wide")
+        await recorded(store, name, 10)
+        await until(lambda: recording.refresh().marks)
+
+        assert (recording.summary.cols, recording.summary.rows) == (120, 40)
+        assert recording.summary.title == "wide"
+        assert [mark.label for mark in recording.summary.marks] == ["a note"]
+        assert output_of(recording) == b"narrowwide"
+        assert not recording.summary.gaps
+
+
+async def test_marks_beyond_what_is_held_for_a_failing_disk_are_stated_as_missing(
+    store, monkeypatch
+):
+    write = os.write
+    monkeypatch.setattr(pens, "REFUSED_HELD", 2)
+    pen = store.open(begin_of("r1"), Told())
+    monkeypatch.setattr(files.os, "write", no_space)
+    for number in range(3):
+        pen.put(Mark(time=0.0, offset=0, label=str(number)))
+    await until(lambda: pen.has_lost)
+    monkeypatch.setattr(files.os, "write", write)
+    pen.put(End(time=1.0, offset=0, reason="stopped"))
+    recording = await ended(store, "r1")
+
+    labels = [mark.label for mark in recording.summary.marks]
+    assert labels == ["0", "1", LOST_MARKS]
+
+
+async def test_each_segment_that_one_write_completes_is_told(store):
+    told = Told()
+    pen = store.open(begin_of("r1"), told)
+    painted = Screen(time=0.0, offset=0, size=0, cols=80, rows=24, reason="start")
+    pen.put(painted, os.urandom(3 * SEGMENT_BYTES + 5))
+    pen.put(End(time=1.0, offset=0, reason="stopped"))
+    await pen.settled()
+
+    assert [segment.number for segment in told.segments] == [1, 2, 3, 4]
+    assert told.segments == store.get("r1").refresh().segments
+
+
 async def test_a_new_life_ends_a_recording_that_has_not_written_all_with_a_gap(
     store, monkeypatch
 ):
@@ -515,7 +676,7 @@ async def test_a_disk_that_is_too_slow_holds_nothing_up_and_is_a_gap(
         await until(lambda: room.uplink.stream.head == 5 + RING_BYTES * 3 // 2)
         await sending
         pen = store._pens[name]
-        assert pen.pending < writer.QUEUE_BYTES + 2 * 64 * 1024
+        assert pen.pending < QUEUE_BYTES + 2 * 64 * 1024
         gate.set()
         await worker.answer_keyframe()
         await recorded(store, name, len(worker.data))
@@ -596,7 +757,7 @@ async def test_where_all_is_recorded_it_goes_on_once_there_is_room(tmp_path):
         await recorded(kept, first, 3 * SEGMENT_BYTES)
         kept.sweep(house.hub.clock())
         kept.tell_full()
-        await ended(kept, first)
+        await until(lambda: not kept.is_running(kept.get(first)))
         room.tick()
         assert room.recorder.id is None  # there is no room yet
 
@@ -619,6 +780,116 @@ async def test_a_short_life_is_recorded_too_and_only_once(tmp_path):
 
         assert [shown(one) for one in kept.all()] == ["last words"]
     kept.close()
+
+
+async def test_a_start_reads_no_index_of_what_has_ended(store, tmp_path, monkeypatch):
+    async with running(PARTIES) as house:
+        room, worker = await room_of(house, store), await work(house)
+        await worker.hello()
+        name = await start(room, worker)
+        await worker.output(b"12345")
+        room.recorder.mark(5, "ls", "command")
+        await recorded(store, name, 5)
+        await room.run(room.recorder.stop)
+        await until(lambda: not store.is_running(store.get(name)))
+    told = store.describe(store.get(name))
+    with monkeypatch.context() as unread:
+        unread.delattr(Recording, "refresh")
+        again = RecordingStore(tmp_path / "recordings")
+
+        assert again.describe(again.get(name)) == told
+        assert (told["commands"], told["bytes"]) == (1, 5)
+    assert again.get(name).refresh().cursor == 5
+    again.close()
+
+
+@pytest.mark.parametrize("content", [None, b'{"torn'])
+async def test_an_outline_that_is_not_there_is_made_from_the_index(
+    store, tmp_path, content
+):
+    pen = store.open(begin_of("r1"), Told())
+    pen.put(End(time=9.0, offset=0, reason="stopped"))
+    await pen.settled()
+    path = store.get("r1").folder / files.OUTLINE
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    again = RecordingStore(tmp_path / "recordings")
+
+    assert again.describe(again.get("r1"))["state"] == "stopped"
+    assert path.read_bytes() == whole
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again.close()
+
+
+async def test_a_recording_that_cannot_be_read_keeps_no_other_from_going(
+    store, tmp_path, monkeypatch, caplog
+):
+    for name in ("r1", "r2"):
+        pen = store.open(begin_of(name), Told())
+        pen.put(End(time=9.0, offset=0, reason="stopped"))
+        await pen.settled()
+    outline = Recording.outline
+
+    def refuse(recording: Recording) -> Any:
+        if recording.begin.id == "r1":
+            raise OSError(errno.EIO, "Input/output error")
+        return outline(recording)
+
+    monkeypatch.setattr(Recording, "outline", refuse)
+
+    assert store.sweep(2e9) == 1
+    assert [one.begin.id for one in store.all()] == ["r1"]
+    assert "recording r1: Input/output error" in caplog.text
+
+
+async def test_a_sweep_that_fails_is_told_and_is_not_the_last(
+    store, monkeypatch, caplog
+):
+    sweeps = []
+
+    def sweep(now: float) -> int:
+        sweeps.append(now)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(store, "sweep", sweep)
+    monkeypatch.setattr(keeping, "SWEEP_SECONDS", 0.0)
+    async with running(PARTIES) as house:
+        house.hub.recordings = store
+        task = asyncio.create_task(keeping.keep_recordings(house.hub))
+        await until(lambda: len(sweeps) > 1)
+        task.cancel()
+    assert "not kept in bounds: Input/output error" in caplog.text
+
+
+async def test_a_pin_that_cannot_be_read_keeps_its_recording(store):
+    pen = store.open(begin_of("r1"), Told())
+    pen.put(End(time=9.0, offset=0, reason="stopped"))
+    await pen.settled()
+    (store.get("r1").folder / files.PIN).write_bytes(b"")
+
+    assert store.sweep(2e9) == 0
+
+
+async def test_what_was_full_begins_again_only_where_there_is_some_room(tmp_path):
+    bounded = RecordingStore(tmp_path, max_bytes=10_000)
+    pen = bounded.open(begin_of("r1"), Told())
+    painted = Screen(time=0.0, offset=0, size=0, cols=80, rows=24, reason="start")
+    pen.put(painted, b"x" * 9_400)
+    await pen.settled()
+    bounded.max_bytes = 9_000
+    bounded.sweep(0.0)
+    assert bounded.is_full
+    bounded.max_bytes = 9_800
+
+    bounded.sweep(0.0)
+    assert bounded.is_full
+    bounded.max_bytes = 12_000
+    bounded.sweep(0.0)
+    assert not bounded.is_full
+    bounded.close()
 
 
 async def test_old_recordings_go_pinned_and_running_ones_stay(store):

@@ -163,6 +163,25 @@ def decode_records(lines: Iterable[bytes]) -> Iterator[Record]:
             return
 
 
+class Outline(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a list tells of a recording.
+
+    Attributes:
+        duration: Seconds from the beginning to the last record.
+        size: Bytes of output.
+        commands: How many.
+        gaps: How many.
+    """
+
+    begin: Begin
+    end: End | None
+    duration: float
+    size: int
+    commands: int
+    gaps: int
+
+
 class Summary:
     """
     What an index tells, folded record by record.
@@ -234,6 +253,17 @@ class Summary:
                 self.exit = record
             case End():
                 self.end = record
+
+    def outline(self, begin: Begin) -> Outline:
+        """Return what a list tells of the recording that begins with *begin*."""
+        return Outline(
+            begin=begin,
+            end=self.end,
+            duration=self.duration,
+            size=self.size,
+            commands=sum(mark.kind == "command" for mark in self.marks),
+            gaps=len(self.gaps),
+        )
 
     def commands(self) -> list[dict[str, Any]]:
         """Return the commands in order of their output, numbered from 1."""

@@ -16,7 +16,8 @@ from vibehq_nb.core.roles import Role
 from vibehq_server.api.base import MAX_PAGE, ApiHandler
 from vibehq_server.api.terminals import OneTerminalHandler
 from vibehq_server.recordings.cast import cast_of
-from vibehq_server.recordings.store import Recording, RecordingStore
+from vibehq_server.recordings.kept import Recording
+from vibehq_server.recordings.store import RecordingStore
 from vibehq_server.room_logs.pages import read_page
 from vibehq_server.rooms.terminal_log import log_key
 
@@ -117,7 +118,7 @@ class RecordingHandler(OneRecordingHandler):
         """Tell all of one: its times, commands, gaps and segments."""
         recording = await self._recording()
         (described,) = await self.describe([recording])
-        summary = recording.summary
+        summary = await asyncio.to_thread(recording.refresh)
         self.answer(
             {
                 **described,

@@ -20,7 +20,7 @@ from vibehq_nb.core.recording import (
     Summary,
 )
 from vibehq_server.recordings.files import is_held, read_records, segment_path
-from vibehq_server.recordings.store import Recording
+from vibehq_server.recordings.kept import Recording
 
 
 def cast_of(

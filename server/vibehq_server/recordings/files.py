@@ -17,6 +17,7 @@ from vibehq_nb.core.recording import (
     SEGMENT_BYTES,
     Begin,
     End,
+    Outline,
     Output,
     Record,
     Screen,
@@ -28,6 +29,7 @@ from vibehq_nb.core.recording import (
 
 INDEX = "index.jsonl"
 PIN = "pinned.json"
+OUTLINE = "summary.json"
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -61,6 +63,7 @@ class RecordingFiles:
     Attributes:
         folder: Where they lie; 0700, each file 0600.
         summary: What the index tells so far.
+        completed: Segments that are complete and that nobody was told of yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,6 +77,7 @@ class RecordingFiles:
         """
         self.folder = folder
         self.summary = Summary()
+        self.completed: list[Segment] = []  # taken after each record
         self._segment = -1
         self._number = 0
         self._written = 0
@@ -123,25 +127,25 @@ class RecordingFiles:
             self._start = record.offset
         self._end = record.offset + grown
 
-    def write(self, record: Record, data: bytes = b"") -> Segment | None:
+    def write(self, record: Record, data: bytes = b"") -> None:
         """
-        Add *record*, whose bytes are *data*; return a segment that it completed.
+        Add *record*, whose bytes are *data*.
 
         Either all of it is there afterwards or, of each piece of up to 1 MiB, nothing.
 
         Raises:
             OSError: If the disk refuses.
         """
-        done = self.close_segment(record.time) if isinstance(record, End) else None
+        if isinstance(record, End):
+            self._close_segment(record.time)
         if not isinstance(record, Output | Screen):
             self._write_record(record)
-            return done
+            return
         for part, at in enumerate(range(0, len(data), SEGMENT_BYTES)):
             piece = data[at : at + SEGMENT_BYTES]
             if self._written + len(piece) > SEGMENT_BYTES:
-                done = self.close_segment(record.time)
+                self._close_segment(record.time)
             self._write_piece(_piece(record, part, at, len(piece)), piece)
-        return done
 
     def _write_piece(self, record: Output | Screen, piece: bytes) -> None:
         if self._segment < 0:
@@ -173,15 +177,10 @@ class RecordingFiles:
         self._index_size += len(line)
         self.summary.apply(record)
 
-    def close_segment(self, time: float) -> Segment | None:
-        """
-        Complete the open segment; None where nothing is in it.
-
-        Raises:
-            OSError: If the disk refuses.
-        """
+    def _close_segment(self, time: float) -> None:
+        """Complete the open segment, if something is in it."""
         if self._segment < 0 or not self._written:
-            return None
+            return
         done = Segment(
             time=time,
             offset=self._end,
@@ -196,7 +195,7 @@ class RecordingFiles:
         os.close(self._segment)
         self._segment = -1
         self._number, self._written, self._start = self._number + 1, 0, None
-        return done
+        self.completed.append(done)
 
     def sync(self) -> None:
         """
@@ -236,3 +235,30 @@ def read_begin(folder: Path) -> Begin | None:
     except OSError:
         return None
     return first if isinstance(first, Begin) else None
+
+
+def write_outline(folder: Path, outline: Outline) -> None:
+    """
+    Write what a list tells of the recording in *folder*, whole or not at all.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    beside = folder / f"{OUTLINE}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    descriptor = os.open(beside, flags, 0o600)
+    try:
+        _write_all(descriptor, msgspec.json.encode(outline))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    beside.replace(folder / OUTLINE)
+
+
+def read_outline(folder: Path) -> Outline | None:
+    """Return what a list tells of an ended recording; None where that is not known."""
+    try:
+        content = (folder / OUTLINE).read_bytes()
+        return msgspec.json.decode(content, type=Outline)
+    except (OSError, msgspec.DecodeError):
+        return None

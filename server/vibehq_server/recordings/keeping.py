@@ -1,6 +1,7 @@
 """The recordings of a data folder: how they are opened, and how long they stay."""
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from vibehq_server.log_file import size_text
@@ -10,12 +11,14 @@ if TYPE_CHECKING:
     from vibehq_server.hub import Hub
     from vibehq_server.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 FOLDER = "recordings"
 SWEEP_SECONDS = 60.0
 
 
 def open_recordings(settings: "Settings") -> RecordingStore:
-    """Open the recordings of a data folder that this process has taken."""
+    """Open the recordings of a data folder that this process has taken; blocks."""
     return RecordingStore(
         settings.data / FOLDER,
         record=settings.record,
@@ -37,6 +40,9 @@ def recordings_text(settings: "Settings") -> str:
 async def keep_recordings(hub: "Hub") -> None:
     """Remove those that are too old or too many, each minute; ends with its task."""
     while (store := hub.recordings) is not None:
-        await asyncio.to_thread(store.sweep, hub.clock())
+        try:
+            await asyncio.to_thread(store.sweep, hub.clock())
+        except OSError as error:
+            logger.warning("recordings are not kept in bounds: %s", error.strerror)
         store.tell_full()
         await asyncio.sleep(SWEEP_SECONDS)

@@ -10,9 +10,6 @@ import hashlib
 import logging
 import secrets
 import shutil
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,68 +18,19 @@ from urllib.parse import quote
 import msgspec
 
 from vibehq_nb.core.errors import DeniedError
-from vibehq_nb.core.recording import Begin, Summary, decode_records
-from vibehq_server.recordings.files import (
-    INDEX,
-    PIN,
-    RecordingFiles,
-    read_begin,
-    segment_path,
-)
-from vibehq_server.recordings.writer import Listener, Pen, Writer
+from vibehq_nb.core.recording import Begin
+from vibehq_server.recordings.files import PIN, segment_path
+from vibehq_server.recordings.kept import Recording, find_recordings, time_text
+from vibehq_server.recordings.pen import Listener, Pen
+from vibehq_server.recordings.writer import Writer
 
 logger = logging.getLogger(__name__)
 
 DAY_SECONDS = 86_400
 SETTLE_SECONDS = 5.0
 LONGEST_NAME = 100
-
-
-@dataclass(eq=False, slots=True)
-class Recording:
-    """
-    One recording that is kept.
-
-    Attributes:
-        begin: Its first record.
-        folder: Where it lies.
-        summary: What its index told when it was last read.
-    """
-
-    begin: Begin
-    folder: Path
-    summary: Summary = field(default_factory=Summary)
-    _read_bytes: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def refresh(self) -> Summary:
-        """Read what the index has more by now, and return the summary; blocks."""
-        path = self.folder / INDEX
-        if not path.exists():
-            return self.summary  # nothing of it is on disk yet
-        with self._lock, path.open("rb") as index:
-            index.seek(self._read_bytes)
-            for line in index:
-                record = next(decode_records([line]), None)
-                if record is None:
-                    break
-                self._read_bytes += len(line)
-                self.summary.apply(record)
-        return self.summary
-
-    @property
-    def pin(self) -> dict[str, Any] | None:
-        """Who keeps it for good, since when and why; None where nobody does."""
-        try:
-            found = msgspec.json.decode((self.folder / PIN).read_bytes())
-        except (OSError, msgspec.DecodeError):
-            return None
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def disk_bytes(self) -> int:
-        """What its files take."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
+ROOM_AGAIN = 0.95
+"""Recordings that were full take this share of their bound before one begins again."""
 
 
 class RecordingStore:
@@ -105,7 +53,7 @@ class RecordingStore:
         keep_days: int = 30,
         max_bytes: int = 10 * 1024**3,
     ) -> None:
-        """Find what is there already."""
+        """Find what is there already; blocks, for long if there is much."""
         self.is_always = record == "always"
         self.keep_seconds = keep_days * DAY_SECONDS
         self.max_bytes = max_bytes
@@ -113,7 +61,7 @@ class RecordingStore:
         self._folder = folder
         self._writer = Writer()
         self._pens: dict[str, Pen] = {}
-        self._recordings = {found.begin.id: found for found in _find(folder)}
+        self._recordings = {found.begin.id: found for found in find_recordings(folder)}
 
     def close(self) -> None:
         """Write what is queued; recordings that run go on at the next start."""
@@ -131,21 +79,22 @@ class RecordingStore:
         """Return the last recording of *terminal* if it has no end and no pen."""
         found = [r for r in self.of(terminal) if r.begin.id not in self._pens]
         last = found[-1] if found else None
-        return last if last is not None and last.summary.end is None else None
+        return last if last is not None and not last.has_ended else None
 
     def resume(self, recording: Recording, listener: Listener) -> Pen:
         """Go on with a recording that has no end."""
         return self._add_pen(recording.begin, recording.folder, listener)
 
     def _add_pen(self, begin: Begin, folder: Path, listener: Listener) -> Pen:
-        pen = Pen(self._writer, begin, folder, listener)
+        pen = Pen(self._writer.put, begin, folder, listener, self._forget)
         self._pens[begin.id] = pen
         return pen
 
-    def release(self, pen: Pen) -> None:
-        """Forget a pen whose end was put, once it is written."""
-        name = pen.begin.id
-        pen.settled().add_done_callback(lambda _: self._pens.pop(name, None))
+    def _forget(self, pen: Pen) -> None:
+        """Note that the end of a recording is written."""
+        self._pens.pop(pen.begin.id, None)
+        if (recording := self._recordings.get(pen.begin.id)) is not None:
+            recording.has_ended = True
 
     async def settled(self, recording: Recording) -> None:
         """Wait until the files hold what was recorded by now, for at most 5 s."""
@@ -183,19 +132,19 @@ class RecordingStore:
 
     def describe(self, recording: Recording) -> dict[str, Any]:
         """Return what people are told of it; reads the disk."""
-        begin, summary = recording.begin, recording.refresh()
-        end = summary.end
+        begin, outline = recording.begin, recording.outline()
+        end = outline.end
         running = "recording" if self.is_running(recording) else "interrupted"
         return {
             "id": begin.id,
             "terminal": begin.terminal,
-            "started_at": _time_text(begin.at),
-            "seconds": round(summary.duration, 3),
-            "bytes": summary.size,
+            "started_at": time_text(begin.at),
+            "seconds": round(outline.duration, 3),
+            "bytes": outline.size,
             "by": begin.by,
             "state": end.reason if end else running,
-            "commands": sum(1 for mark in summary.marks if mark.kind == "command"),
-            "gaps": len(summary.gaps),
+            "commands": outline.commands,
+            "gaps": outline.gaps,
             "is_pinned": recording.pin is not None,
         }
 
@@ -216,7 +165,7 @@ class RecordingStore:
 
     def set_pin(self, recording: Recording, by: str, reason: str, at: float) -> None:
         """Keep it for good; blocks."""
-        pin = {"by": by, "reason": reason, "at": _time_text(at)}
+        pin = {"by": by, "reason": reason, "at": time_text(at)}
         recording.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = recording.folder / PIN
         path.touch(mode=0o600)
@@ -229,19 +178,20 @@ class RecordingStore:
     def sweep(self, now: float) -> int:
         """Remove what is too old, then the oldest while all take too much; blocks."""
         spare = [r for r in self.all() if not self.is_running(r) and r.pin is None]
-        old = [r for r in spare if now - _ended_at(r) > self.keep_seconds]
+        old = [r for r in spare if _is_older(r, now - self.keep_seconds)]
         for recording in old:
             self._remove(recording)
-        used = sum(_disk_bytes(recording) for recording in self.all())
-        removed = len(old)
-        for recording in spare[:]:
-            if used <= self.max_bytes:
+        taken = {r: _disk_bytes(r) for r in self.all()}
+        used, removed = sum(taken.values()), len(old)
+        most = self.max_bytes * (ROOM_AGAIN if self.is_full else 1)
+        for recording in spare:
+            if used <= most:
                 break
-            if recording not in old:
-                used -= _disk_bytes(recording)
+            if recording in taken:
+                used -= taken[recording]
                 self._remove(recording)
                 removed += 1
-        self.is_full = used > self.max_bytes
+        self.is_full = used > most
         return removed
 
     def _remove(self, recording: Recording) -> None:
@@ -262,34 +212,19 @@ def new_id(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
-def _find(folder: Path) -> Iterator[Recording]:
-    for index in sorted(folder.glob(f"*/*/{INDEX}")):
-        begin = read_begin(index.parent)
-        if begin is None:
-            continue  # nothing was recorded yet when the server was killed
-        recording = Recording(begin, index.parent)
-        if recording.refresh().end is None:
-            _repair(recording)
-        yield recording
-
-
-def _repair(recording: Recording) -> None:
-    """Cut off what a crash tore, so that what is read is what will be gone on with."""
-    try:
-        files = RecordingFiles(recording.folder)
-    except OSError as error:
-        logger.warning("recording %s: %s", recording.begin.id, error.strerror)
-        return
-    files.close()
-    recording.summary, recording._read_bytes = Summary(), 0
-    recording.refresh()
-
-
 def _folder_name(terminal: str) -> str:
     name = quote(terminal, safe="@")
     if len(name) <= LONGEST_NAME and not name.startswith("."):
         return name
     return f"x-{hashlib.sha256(terminal.encode()).hexdigest()}"
+
+
+def _is_older(recording: Recording, at: float) -> bool:
+    try:
+        return recording.begin.at + recording.outline().duration < at
+    except OSError as error:
+        logger.warning("recording %s: %s", recording.begin.id, error.strerror)
+        return False
 
 
 def _disk_bytes(recording: Recording) -> int:
@@ -299,18 +234,9 @@ def _disk_bytes(recording: Recording) -> int:
         return 0
 
 
-def _ended_at(recording: Recording) -> float:
-    return recording.begin.at + recording.refresh().duration
-
-
 def _hash(folder: Path, number: int) -> str:
     try:
         content = segment_path(folder, number).read_bytes()
     except OSError:
         return ""
     return hashlib.sha256(content).hexdigest()
-
-
-def _time_text(at: float) -> str:
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-    return text.replace("+00:00", "Z")

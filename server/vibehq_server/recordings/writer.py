@@ -1,109 +1,33 @@
 """
-The thread that writes recordings, and the pens that hand it what to write.
+The thread that writes recordings: records as pens put them, gaps, and the end.
 
-A terminal never waits for the disk: what a pen has not room for stays in the
-terminal's ring, and what the ring no longer has is a gap that the recording states.
+Nothing waits for it but the server's own end.
 """
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import msgspec
 
-from vibehq_nb.core.recording import Begin, End, Gap, Output, Record, Segment
-from vibehq_server.recordings.files import RecordingFiles
+from vibehq_nb.core.recording import End, Exit, Gap, Mark
+from vibehq_server.recordings.files import RecordingFiles, write_outline
+from vibehq_server.recordings.pen import (
+    LOST_MARKS,
+    QUEUE_BYTES,
+    RECORD_COST_BYTES,
+    Job,
+    Pen,
+    merged,
+)
 
 logger = logging.getLogger(__name__)
 
-QUEUE_BYTES = 2 * 1024 * 1024
-"""What one pen holds at most, and one stretch of output beyond it."""
-RECORD_COST_BYTES = 256
-"""What a record counts beside its bytes."""
 SYNC_SECONDS = 1.0
 GATHER_SECONDS = 0.02
 """What comes within this is written together: it saves most of the thread's turns."""
-MERGE_SECONDS = 0.01
-MERGED_BYTES = 64 * 1024
-"""Output that came within 10 ms is one record, of up to this."""
-
-
-class Listener(Protocol):
-    """Who holds a pen; called on the loop."""
-
-    def on_room(self) -> None:
-        """Go on: the pen was full and has room again."""
-
-    def on_failure(self, reason: str) -> None:
-        """Know that nothing is written until a gap is."""
-
-    def on_full(self) -> None:
-        """End the recording: all of them take as much as they may."""
-
-    def on_segment(self, recording_id: str, segment: Segment) -> None:
-        """Know that a segment of a recording is complete."""
-
-
-class Pen:
-    """
-    Hands one recording's records to the thread; belongs to the loop.
-
-    Attributes:
-        begin: The recording's first record.
-        folder: Where it is written.
-    """
-
-    def __init__(
-        self, writer: "Writer", begin: Begin, folder: Path, listener: Listener
-    ) -> None:
-        """Write into *folder* by *writer*."""
-        self.begin, self.folder, self.listener = begin, folder, listener
-        self.pending = 0
-        self.is_waiting = False
-        self.is_failing = False
-        self.files: RecordingFiles | None = None
-        self.loop = asyncio.get_running_loop()
-        self._writer = writer
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more should be put before ``on_room``."""
-        is_full = self.pending >= QUEUE_BYTES
-        self.is_waiting = self.is_waiting or is_full
-        return is_full
-
-    @property
-    def cursor(self) -> int | None:
-        """The output up to here is in the files; exact while ``is_failing``."""
-        return self.files.summary.cursor if self.files is not None else None
-
-    def put(self, record: Record, data: bytes = b"") -> None:
-        """Write *record* and its bytes, after what was put before; never waits."""
-        self._writer.put(_Job(self, record, data))
-
-    def settled(self) -> "asyncio.Future[None]":
-        """Return what is done once all that was put is in the files, or was refused."""
-        done: asyncio.Future[None] = self.loop.create_future()
-        self._writer.put(_Job(self, None, b"", done))
-        return done
-
-    def tell(self, call: Callable[..., None], *args: object) -> None:
-        """Call the listener on its loop, if that still runs."""
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(call, *args)
-
-
-class _Job(NamedTuple):
-    pen: Pen
-    record: Record | None
-    data: bytes
-    done: "asyncio.Future[None] | None" = None
 
 
 class Writer:
@@ -111,14 +35,15 @@ class Writer:
 
     def __init__(self) -> None:
         """Start with the first record that is put."""
-        self._jobs: deque[_Job] = deque()  # each pen bounds its own: see QUEUE_BYTES
+        self._jobs: deque[Job] = deque()  # each pen bounds its own: see QUEUE_BYTES
         self._wake = threading.Condition()
         self._is_closed = False
         self._thread: threading.Thread | None = None
         self._dirty: set[Pen] = set()
         self._open: set[Pen] = set()
+        self._ending: set[Pen] = set()  # the disk refused their end
 
-    def put(self, job: _Job) -> None:
+    def put(self, job: Job) -> None:
         """Queue one record; nothing is queued once closed."""
         with self._wake:
             if self._is_closed:
@@ -144,21 +69,23 @@ class Writer:
         due = time.monotonic() + SYNC_SECONDS
         while True:
             jobs, is_last = self._take(due)
-            for job in _merged(jobs):
+            for job in merged(jobs):
                 self._write(job)
             self._count_down(jobs)
             if is_last or time.monotonic() >= due:
                 self._sync()
+                self._end_again()
                 due = time.monotonic() + SYNC_SECONDS
             if is_last:
                 for pen in self._open:
                     _close(pen)
                 return
 
-    def _take(self, due: float) -> tuple[list[_Job], bool]:
+    def _take(self, due: float) -> tuple[list[Job], bool]:
         with self._wake:
             while not self._jobs and not self._is_closed:
-                left = due - time.monotonic() if self._dirty else None
+                is_due = self._dirty or self._ending
+                left = due - time.monotonic() if is_due else None
                 if left is not None and left <= 0:
                     break
                 self._wake.wait(left)
@@ -170,7 +97,7 @@ class Writer:
             self._jobs.clear()
             return jobs, self._is_closed
 
-    def _count_down(self, jobs: list[_Job]) -> None:
+    def _count_down(self, jobs: list[Job]) -> None:
         with self._wake:
             for job in jobs:
                 job.pen.pending -= len(job.data) + RECORD_COST_BYTES
@@ -179,29 +106,66 @@ class Writer:
                 pen.is_waiting = False
                 pen.tell(pen.listener.on_room)
 
-    def _write(self, job: _Job) -> None:
+    def _write(self, job: Job) -> None:
         pen, record, data, waiting = job
         if waiting is not None:
             pen.tell(_settle, waiting)
         if record is None:
             return
-        if pen.is_failing and not isinstance(record, Gap | End):
-            return  # a gap says what is missing
+        if isinstance(record, Exit | End):
+            pen.last.append(record)
+            self._write_last(pen)
+            return
+        if pen.is_failing and not isinstance(record, Gap):
+            pen.refuse(record)  # of output, a gap says what is missing
+            return
         try:
             files = self._files(pen)
-            if pen.is_failing and isinstance(record, End):
-                _state_missing(record, files)
-            wanted = _from_there(record, files) if isinstance(record, Gap) else record
-            done = files.write(wanted, data) if wanted is not None else None
+            if isinstance(record, Gap):
+                _catch_up(pen, files, record)
+            else:
+                files.write(record, data)
             pen.is_failing = False
             self._dirty.add(pen)
-            if isinstance(record, End):
-                self._end(pen)
+        except OSError as error:
+            pen.refuse(record)
+            self._fail(pen, error)
+        _tell_completed(pen)
+
+    def _write_last(self, pen: Pen) -> None:
+        """Write the exit and the end, or try again in a second."""
+        self._ending.add(pen)
+        try:
+            while pen.last:
+                files, record = self._files(pen), pen.last[0]
+                missing = "the disk refused it"
+                gap = Gap(
+                    time=record.time,
+                    offset=record.offset,
+                    to=record.offset,
+                    reason=missing,
+                )
+                _catch_up(pen, files, gap)
+                if files.summary.end is None:
+                    files.write(record)
+                if isinstance(record, End):
+                    files.sync()
+                    outline = files.summary.outline(pen.begin)
+                    write_outline(files.folder, outline)
+                pen.last.popleft()
+            pen.is_failing = False
         except OSError as error:
             self._fail(pen, error)
-            return
-        if done is not None:
-            pen.tell(pen.listener.on_segment, pen.begin.id, done)
+        else:
+            self._ending.discard(pen)
+            self._dirty.add(pen)
+        _tell_completed(pen)
+        if pen.files is not None and pen.files.summary.end and not pen.last:
+            self._let_go(pen)
+
+    def _end_again(self) -> None:
+        for pen in tuple(self._ending):
+            self._write_last(pen)
 
     def _files(self, pen: Pen) -> RecordingFiles:
         if pen.files is None:
@@ -211,12 +175,11 @@ class Writer:
             pen.files.write(pen.begin)
         return pen.files
 
-    def _end(self, pen: Pen) -> None:
-        assert pen.files is not None
-        pen.files.sync()
+    def _let_go(self, pen: Pen) -> None:
         self._dirty.discard(pen)
         self._open.discard(pen)
         _close(pen)
+        pen.tell(pen.forget, pen)
 
     def _sync(self) -> None:
         for pen in tuple(self._dirty):
@@ -239,49 +202,29 @@ def _settle(done: "asyncio.Future[None]") -> None:
         done.set_result(None)
 
 
-def _from_there(gap: Gap, files: RecordingFiles) -> Gap | None:
-    """Return *gap* from where the files end, or None where nothing is missing."""
+def _catch_up(pen: Pen, files: RecordingFiles, gap: Gap) -> None:
+    """Write *gap* from where the files end, if one is there, and what was refused."""
     cursor = files.summary.cursor
-    start = gap.offset if cursor is None else cursor
-    return msgspec.structs.replace(gap, offset=start) if start < gap.to else None
+    start = pen.begin.offset if cursor is None else cursor
+    if start < gap.to:
+        files.write(msgspec.structs.replace(gap, offset=start))
+    while pen.refused:
+        files.write(pen.refused[0])
+        pen.refused.popleft()
+    if pen.has_lost:
+        files.write(Mark(time=gap.time, offset=gap.to, label=LOST_MARKS))
+        pen.has_lost = False
 
 
-def _state_missing(end: End, files: RecordingFiles) -> None:
-    """Write the gap before *end* of what the disk refused."""
-    reason = "the disk refused it"
-    gap = Gap(time=end.time, offset=end.offset, to=end.offset, reason=reason)
-    if (missing := _from_there(gap, files)) is not None:
-        files.write(missing)
+def _tell_completed(pen: Pen) -> None:
+    """Tell each segment that is complete, also if the disk refused what came after."""
+    if pen.files is not None:
+        for segment in pen.files.completed:
+            pen.tell(pen.listener.on_segment, pen.begin.id, segment)
+        pen.files.completed.clear()
 
 
 def _close(pen: Pen) -> None:
     if pen.files is not None:
         pen.files.close()
         pen.files = None
-
-
-def _merged(jobs: list[_Job]) -> Iterator[_Job]:
-    """Yield *jobs* with output that came together in one."""
-    held: _Job | None = None
-    for job in jobs:
-        if held is None:
-            held = job
-        elif (both := _together(held, job)) is not None:
-            held = both
-        else:
-            yield held
-            held = job
-    if held is not None:
-        yield held
-
-
-def _together(one: _Job, other: _Job) -> _Job | None:
-    first, second = one.record, other.record
-    if not (isinstance(first, Output) and isinstance(second, Output)):
-        return None
-    is_next = one.pen is other.pen and first.offset + first.size == second.offset
-    size = first.size + second.size
-    if not is_next or size > MERGED_BYTES or second.time - first.time > MERGE_SECONDS:
-        return None
-    record = msgspec.structs.replace(first, size=size)
-    return _Job(one.pen, record, one.data + other.data)

@@ -105,7 +105,7 @@ class Recorder:
         size = stream.size_at(0) if is_whole else stream.size
         begin = Begin(
             time=0.0,
-            offset=stream.head,
+            offset=0 if is_whole and stream.oldest == 0 else stream.head,
             id=new_id(at),
             terminal=self._terminal,
             epoch=self._uplink.epoch,
@@ -156,9 +156,7 @@ class Recorder:
         tape, store = self._tape, self._hub.recordings
         if tape is None or tape.pen is None or store is None:
             return
-        pen = tape.pen
         begin = tape.finish(reason)
-        store.release(pen)
         self._note(
             RecordingEnded(
                 offset=0,

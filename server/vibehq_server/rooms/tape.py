@@ -26,7 +26,7 @@ from vibehq_nb.core.recording import (
     Summary,
     Title,
 )
-from vibehq_server.recordings.writer import Pen
+from vibehq_server.recordings.pen import LOST_MARKS, Pen
 from vibehq_server.rooms.uplink import Uplink
 
 CHUNK_BYTES = 64 * 1024
@@ -111,6 +111,11 @@ class Tape:
             late = "the disk was too slow"
             gap = Gap(time=self.time, offset=self.cursor, to=head, reason=late)
             pen.put(gap)
+            self.cursor = head
+        for mark in self._marks:
+            pen.put(mark)
+        self._marks.clear()
+        self._put_lost_marks(pen)
         pen.put(End(time=self.time, offset=self.cursor, reason=reason))
         return pen.begin
 
@@ -218,10 +223,12 @@ class Tape:
         if (cols, rows) != self._size:
             self._size = (cols, rows)
             pen.put(Size(time=self.time, offset=self.cursor, cols=cols, rows=rows))
+        self._put_lost_marks(pen)
+
+    def _put_lost_marks(self, pen: Pen) -> None:
         if self._has_lost_marks:
             self._has_lost_marks = False
-            text = "marks or titles before this are missing"
-            pen.put(Mark(time=self.time, offset=self.cursor, label=text))
+            pen.put(Mark(time=self.time, offset=self.cursor, label=LOST_MARKS))
 
     def _put_exit(self, pen: Pen) -> bool:
         exited = self._uplink.exited
@@ -249,6 +256,7 @@ class Tape:
             return
         there = pen.cursor
         self.cursor = self.cursor if there is None else there
+        self._size = pen.size  # those after it were refused, too
         if there is not None and self._uplink.stream.holds(there):
             self._put_gap(pen, there)  # of nothing: the ring still has it all
             self._needs = None
