@@ -1,14 +1,26 @@
 """``/api/recordings``: who may make, read and keep them; what comes back."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.app_server import App, serving
+from tests.integration.worker_rooms import until
+from vibehq_nb.client import recordings
 from vibehq_nb.client.errors import ApiError
 from vibehq_nb.client.http import HttpApi, Server
 from vibehq_nb.core.asciicast import CastHeader, decode_cast
+from vibehq_nb.core.recording import Begin, End, Segment
+from vibehq_nb.core.roles import MAY_JOIN, Role
 from vibehq_nb.testing import ThrowAwayServer
+from vibehq_server.cli.recording import find_recording
+from vibehq_server.recordings import store as stores
+from vibehq_server.recordings.kept import Recording
+from vibehq_server.recordings.store import RecordingStore
 
 pytestmark = pytest.mark.timeout(60)
 TERMINAL = "/api/terminals/demo:api"
@@ -135,3 +147,133 @@ def test_the_cast_is_sent_as_a_file_of_its_own_type(
     assert name == f'attachment; filename="{recording}.cast"'
     assert isinstance(header, CastHeader)
     assert (header.version, header.cols, header.rows) == (2, 80, 24)
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def on_room(self) -> None:
+        pass
+
+    on_full = on_room
+
+    def on_failure(self, reason: str) -> None:
+        pass
+
+    def on_segment(self, recording_id: str, segment: Segment) -> None:
+        pass
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    """A server that keeps five short recordings, r0 to r4."""
+    async with serving(tmp_path) as running:
+        store = running.server.context.hub.recordings
+        assert store is not None
+        for number in range(5):
+            begin = Begin(
+                time=0.0,
+                offset=0,
+                id=f"r{number}",
+                terminal="vm",
+                epoch="e1",
+                at=1e9 + number,
+                by="ana",
+                cols=80,
+                rows=24,
+            )
+            pen = store.open(begin, Silent())
+            pen.put(End(time=1.0, offset=0, reason="stopped"))
+            await pen.settled()
+        yield running
+
+
+@pytest.mark.parametrize("path", ["/api/recordings", "/api/terminals/vm/recordings"])
+async def test_a_list_is_bounded_the_newest_first_and_says_whether_it_is_all(
+    app: App, path: str
+) -> None:
+    async def listed(query: str) -> tuple[list[str], bool]:
+        answer = await app.send("GET", path + query, app.admin)
+        assert answer.status == 200, answer.body
+        found = answer.json()
+        return [one["id"] for one in found["recordings"]], found["is_end"]
+
+    assert await listed("") == (["r4", "r3", "r2", "r1", "r0"], True)
+    assert await listed("?limit=2") == (["r4", "r3"], False)
+    assert await listed("?limit=2&offset=2") == (["r2", "r1"], False)
+    assert await listed("?limit=2&offset=4") == (["r0"], True)
+    assert await listed("?limit=0") == (["r4"], False)
+    assert await listed("?limit=99999999") == (["r4", "r3", "r2", "r1", "r0"], True)
+    assert (await app.send("GET", f"{path}?limit=-1", app.admin)).status == 400
+
+
+async def test_the_client_walks_all_pages(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "PAGE", 2)
+    token = app.admin["Authorization"].removeprefix("Bearer ")
+    api = HttpApi(Server(app.origin, token))
+
+    for terminal in (None, "vm"):
+        found = await recordings.list_recordings(api, terminal)
+        assert [one["id"] for one in found] == ["r4", "r3", "r2", "r1", "r0"]
+    assert await asyncio.to_thread(find_recording, api, "r0") == "r0"
+
+
+async def test_whoever_may_read_no_recording_may_list_none(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = {"Authorization": f"Bearer {(await app.grant('eve', 'viewer'))['token']}"}
+    monkeypatch.setitem(MAY_JOIN, "terminal", frozenset({Role.OPERATOR}))
+
+    for path in ("/api/recordings", "/api/recordings/r0"):
+        answer = await app.send("GET", path, viewer)
+        assert (answer.status, answer.json()["code"]) == (403, "forbidden")
+
+
+async def test_two_are_verified_at_once_and_others_wait_or_are_refused(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, at_once, most, count = threading.Event(), 0, 0, threading.Lock()
+
+    def verify(_store: RecordingStore, _recording: Recording) -> list[dict[str, Any]]:
+        nonlocal at_once, most
+        with count:
+            at_once += 1
+            most = max(most, at_once)
+        held.wait(20)
+        with count:
+            at_once -= 1
+        return []
+
+    monkeypatch.setattr(RecordingStore, "verify", verify)
+    path = "/api/recordings/{}/verify"
+    asked = [
+        asyncio.create_task(app.send("GET", path.format(f"r{n}"), app.admin))
+        for n in range(4)
+    ]
+    await until(lambda: most == 2)
+    monkeypatch.setattr(stores, "TURN_SECONDS", 0.01)
+    refusal = await app.send("GET", path.format("r4"), app.admin)
+    held.set()
+
+    assert (refusal.status, refusal.json()["code"]) == (429, "busy")
+    assert {(await answer).status for answer in asked} == {200}
+    assert most == 2
+
+
+async def test_a_start_reads_recordings_beside_its_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, readers = stores.find_recordings, set[int]()
+
+    def found(folder: Path) -> Iterator[Recording]:
+        readers.add(threading.get_ident())
+        return find(folder)
+
+    monkeypatch.setattr(stores, "find_recordings", found)
+    async with serving(tmp_path):
+        pass
+
+    assert readers
+    assert threading.get_ident() not in readers

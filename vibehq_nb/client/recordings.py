@@ -35,6 +35,7 @@ RECORDING_COLUMNS = (
 )
 END_SECONDS = 999_999_999
 """Later than any recording ends."""
+PAGE = 1000
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 
 
@@ -42,9 +43,21 @@ async def list_recordings(
     api: HttpApi, terminal: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the recordings of one terminal or all, the newest first."""
+    return await asyncio.to_thread(lambda: list(walk_recordings(api, terminal)))
+
+
+def walk_recordings(
+    api: HttpApi, terminal: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the recordings of one terminal or all, the newest first; blocks."""
     path = f"{_terminal_path(terminal)}/recordings" if terminal else "/api/recordings"
-    found: list[dict[str, Any]] = (await _call(api, "GET", path))["recordings"]
-    return found
+    offset, is_end, seen = 0, False, set[str]()
+    while not is_end:
+        page = api.request("GET", f"{path}?limit={PAGE}&offset={offset}")
+        # Those that began meanwhile have moved the others on.
+        yield from (one for one in page["recordings"] if one["id"] not in seen)
+        seen.update(one["id"] for one in page["recordings"])
+        offset, is_end = offset + PAGE, page["is_end"]
 
 
 class AsyncRecording:

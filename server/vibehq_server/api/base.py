@@ -84,8 +84,17 @@ class ApiHandler(VibeHandler):
             DeniedError: ``not-found`` out of reach, ``forbidden`` without a role.
         """
         self.require_room(room)
-        if not may_join(room.party, self.identity.roles):
-            needed = MAY_JOIN.get(room.party, frozenset())
+        self.require_join(room.party)
+
+    def require_join(self, party: str) -> None:
+        """
+        Refuse whoever could join no room of *party*.
+
+        Raises:
+            DeniedError: ``forbidden``.
+        """
+        if not may_join(party, self.identity.roles):
+            needed = MAY_JOIN.get(party, frozenset())
             raise DeniedError("forbidden", self._lacks(needed))
 
     def _lacks(self, needed: Collection[Role], deed: str = "this") -> str:

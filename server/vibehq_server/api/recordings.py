@@ -41,6 +41,20 @@ class _WithStore(ApiHandler):
             raise DeniedError("conflict", "This server keeps no recordings.")
         return store
 
+    async def answer_list(self, recordings: list[Recording]) -> None:
+        """
+        Answer with *recordings*, the oldest first, as a list of the newest first.
+
+        At most ``?limit=`` of them, 100 if it is not given, after ``?offset=``.
+        ``is_end`` tells that there are no older ones.
+        """
+        limit = max(1, self.query_number("limit", 100))
+        offset = self.query_number("offset", 0, 10**9)
+        wanted = recordings[::-1][offset : offset + limit]
+        described = await self.describe(wanted)
+        is_end = offset + limit >= len(recordings)
+        self.answer({"recordings": described, "is_end": is_end})
+
     async def describe(self, recordings: list[Recording]) -> list[dict[str, Any]]:
         """Return what people are told of them."""
         store = self.store
@@ -53,8 +67,7 @@ class TerminalRecordingsHandler(OneTerminalHandler, _WithStore):
     async def get(self, _id: str) -> None:
         """List this terminal's recordings, the newest first."""
         key = self._key(must_be_known=False)
-        found = self.store.of(key.name)
-        self.answer({"recordings": (await self.describe(found))[::-1]})
+        await self.answer_list(self.store.of(key.name))
 
     async def post(self, _id: str) -> None:
         """Record from now on; one that runs already goes on. Operators only."""
@@ -86,13 +99,14 @@ class RecordingsHandler(_WithStore):
 
     async def get(self) -> None:
         """List the recordings of the terminals within reach, the newest first."""
+        self.require_join("terminal")
         hub = self.context.hub
         found = [
             recording
             for recording in self.store.all()
             if self.identity.allows(hub.key("terminal", recording.begin.terminal))
         ]
-        self.answer({"recordings": (await self.describe(found))[::-1]})
+        await self.answer_list(found)
 
 
 class OneRecordingHandler(_WithStore):
@@ -144,8 +158,9 @@ class VerifyRecordingHandler(OneRecordingHandler):
         that was completed just before a kill may be missing there.
         """
         recording = await self._recording()
-        noted = await self._noted(recording)
-        segments = await asyncio.to_thread(self.store.verify, recording)
+        async with self.store.verifying():
+            noted = await self._noted(recording)
+            segments = await asyncio.to_thread(self.store.verify, recording)
         for segment in segments:
             hashed = noted.get(segment["number"])
             segment["is_noted"] = hashed is not None

@@ -45,10 +45,9 @@ def record(arguments: argparse.Namespace) -> int:
 
 def recordings(arguments: argparse.Namespace) -> int:
     """List recordings, of one terminal or all."""
-    path = "/api/recordings"
-    if arguments.id:
-        path = f"/api/terminals/{quote(arguments.id, safe=':@')}/recordings"
-    found = api_of(arguments).request("GET", path)["recordings"]
+    from vibehq_nb.client.recordings import walk_recordings
+
+    found = list(walk_recordings(api_of(arguments), arguments.id))
     if arguments.json:
         say_json(found)
     else:
@@ -141,7 +140,9 @@ def find_recording(api: Any, name: str) -> str:
     Raises:
         VibeError: If there is none, or more than one.
     """
-    known = [one["id"] for one in api.request("GET", "/api/recordings")["recordings"]]
+    from vibehq_nb.client.recordings import walk_recordings
+
+    known = [one["id"] for one in walk_recordings(api)]
     if name in known:
         return name
     found = [one for one in known if name and one.startswith(name)]

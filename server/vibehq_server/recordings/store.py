@@ -10,6 +10,8 @@ import hashlib
 import logging
 import secrets
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 DAY_SECONDS = 86_400
 SETTLE_SECONDS = 5.0
+VERIFIED_AT_ONCE = 2
+TURN_SECONDS = 5.0
 LONGEST_NAME = 100
 ROOM_AGAIN = 0.95
 """Recordings that were full take this share of their bound before one begins again."""
@@ -60,6 +64,7 @@ class RecordingStore:
         self.is_full = False
         self._folder = folder
         self._writer = Writer()
+        self._turns = asyncio.Semaphore(VERIFIED_AT_ONCE)
         self._pens: dict[str, Pen] = {}
         self._recordings = {found.begin.id: found for found in find_recordings(folder)}
 
@@ -147,6 +152,25 @@ class RecordingStore:
             "gaps": outline.gaps,
             "is_pinned": recording.pin is not None,
         }
+
+    @asynccontextmanager
+    async def verifying(self) -> AsyncIterator[None]:
+        """
+        Wait for a turn to verify: two do at once, others wait for at most 5 s.
+
+        Raises:
+            DeniedError: ``busy``.
+        """
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            text = "Other recordings are being verified; try again in a minute."
+            raise DeniedError("busy", text) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def verify(self, recording: Recording) -> list[dict[str, Any]]:
         """Return each complete segment, and whether its file is what was hashed."""
