@@ -1,12 +1,12 @@
 """``python -m vibehq_nb.worker``, but keyframes are tails: no screen is kept."""
 
 import sys
+from functools import partial
 
 from vibehq_nb.core.screen import TailScreen
-from vibehq_nb.worker import main
-from vibehq_nb.worker.terminal import Terminal
+from vibehq_nb.worker import agent, main
 
-Terminal.__init__.__defaults__ = (TailScreen,)
+agent.Terminal = partial(agent.Terminal, make=TailScreen)  # type: ignore[assignment, misc]
 
 if __name__ == "__main__":
     sys.exit(main())
