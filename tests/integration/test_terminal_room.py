@@ -7,6 +7,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.integration.house import running
 from tests.integration.scripted_worker import KEYFRAME, work
+from tests.integration.worker_rooms import until
 from vibehq_nb.core.stream import RING_BYTES
 from vibehq_server.rooms.lobby import LobbyRoom
 from vibehq_server.rooms.terminal import TerminalRoom
@@ -256,6 +257,36 @@ async def test_a_viewer_that_stops_parsing_is_caught_up_with_a_keyframe():
         assert gap["reason"] == "slow"
         assert gap["to"] == snapshot["offset"] == len(flood)
         assert await viewer.read_bytes(len(KEYFRAME)) == KEYFRAME
+
+
+async def test_a_viewer_that_tells_of_no_progress_is_caught_up_all_the_same():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello()
+        viewer = await house.connect("terminal/vm", epoch="e1", offset=0)
+        await viewer.next()
+        await viewer.send({"type": "ack", "offset": 0})
+        await worker.output(b"y\n" * WINDOW_BYTES * 2)
+        room = await house.hub.room("terminal", "vm")
+        await until(lambda: room.position.offset == len(worker.data))
+        await viewer.send({"type": "ack", "offset": 1})
+        await until(lambda: next(iter(room.viewers)).pace.acked == 1)
+        await room.run(room.tick)  # it has just told
+        assert not next(iter(room.viewers)).takes_keyframe
+
+        await room.run(room.tick)
+        await worker.answer_keyframe()
+
+        assert (await viewer.until("gap"))["reason"] == "slow"
+        assert (await viewer.until("snapshot"))["offset"] == len(worker.data)
+
+
+async def test_where_it_runs_is_what_its_worker_says():
+    async with running(PARTIES) as house:
+        worker = await work(house)
+        await worker.hello(target="docker:web-1")
+
+        assert house.hub.directory.terminals["vm"].target == "docker:web-1"
 
 
 @pytest.mark.parametrize("cut", [0, 1, 17, 60_000, 99_999])

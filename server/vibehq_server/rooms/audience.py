@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vibehq_nb.core.ids import RoomKey
-from vibehq_nb.core.messages import Exited, Gap, Hello, TerminalSnapshot
+from vibehq_nb.core.messages import Exited, Gap, Hello, TerminalSnapshot, Tick
 from vibehq_server.connection import Connection
 from vibehq_server.notices import note_gap
 from vibehq_server.rooms.uplink import Uplink
@@ -91,6 +91,13 @@ class Audience:
         for viewer in self:
             self.pump(viewer)
 
+    def tick(self) -> None:
+        """Give every viewer a frame, so that it knows the socket lives; serve it on."""
+        for viewer in self:
+            viewer.connection.send_message(Tick(offset=viewer.cursor))
+            viewer.tick()
+            self.serve(viewer)
+
     def tell_unjoined(self, exited: Exited) -> None:
         """Tell the end to those whose bytes will not lead them to it."""
         for viewer in self:
@@ -119,6 +126,7 @@ class Audience:
         connection.write_together(frames)
         viewer.cursor = viewer.owed_until = snapshot.offset
         viewer.pace.move(snapshot.offset)
+        viewer.is_silent = False
         viewer.size = (snapshot.cols, snapshot.rows)
         viewer.phase = "live"
         self.pump(viewer)

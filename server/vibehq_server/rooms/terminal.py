@@ -23,7 +23,6 @@ from vibehq_nb.core.messages import (
     Message,
     Resize,
     TakeWriter,
-    Tick,
 )
 from vibehq_nb.core.rates import Rate
 from vibehq_nb.core.roles import BINARY, Role
@@ -243,9 +242,8 @@ class TerminalRoom(ReplicatedRoom):
         return connection in self.viewers
 
     def tick(self) -> None:
-        """Give every viewer a frame, so that it knows the socket lives."""
-        for viewer in self.viewers:
-            viewer.connection.send_message(Tick(offset=viewer.cursor))
+        """Serve everybody on, and look again at what time changes."""
+        self.viewers.tick()
         self.keyboard.writing.expire()
         self.recorder.tick()
 

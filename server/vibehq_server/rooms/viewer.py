@@ -36,6 +36,7 @@ class Viewer:
         owed_until: Up to here every byte is owed, however slow the viewer is.
         pace: What it has parsed, as far as it says so.
         is_awaited: Whether the terminal waits for it: then it is owed every byte.
+        is_silent: Whether it waits for a keyframe, with no progress since a tick ago.
         position: What the viewer held when it came.
         resume: How it is being joined.
         reason: Why, for ``snapshot`` and ``reset``.
@@ -54,6 +55,7 @@ class Viewer:
     owed_until: int = 0
     pace: Pace = field(default_factory=Pace)
     is_awaited: bool = False
+    is_silent: bool = False
     position: Position | None = None
     resume: Resume = "fresh"
     reason: str = ""
@@ -65,6 +67,7 @@ class Viewer:
     held_at: float = 0.0
     size: tuple[int, int] = (0, 0)
     told_exit: bool = False
+    _acked_before: int | None = None
 
     def count_anew(self, taken: int) -> None:
         """Count its keystrokes from *taken* on, which it is to be told."""
@@ -93,10 +96,18 @@ class Viewer:
         Whether a keyframe would be seen soon.
 
         What is on its way before it is parsed first: with more than a little of that,
-        each keyframe and what follows it would only queue up in the network.
+        each keyframe and what follows it would only queue up in the network. One that
+        tells of no progress is not left without, though: it may tell in long strides.
         """
         on_its_way = self.pace.behind(self.cursor)
-        return not self.is_clogged and on_its_way <= ON_ITS_WAY_BYTES
+        is_near = on_its_way <= ON_ITS_WAY_BYTES or self.is_silent
+        return is_near and not self.is_clogged
+
+    def tick(self) -> None:
+        """Note whether it waits and has told of no progress since the last tick."""
+        is_same = self.pace.acked == self._acked_before
+        self.is_silent = is_same and self.phase == "joining"
+        self._acked_before = self.pace.acked
 
     def has_lost(self, stream: ByteStream) -> bool:
         """Whether what it should be sent next is no longer kept, or far too much."""
