@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.integration.app_server import App, serving
 from vibehq_nb.core.codec import encode_canonical
+from vibehq_server.api import terminals
 from vibehq_server.parties import BUILT_IN
 
 
@@ -202,6 +203,32 @@ async def test_rooms_out_of_a_grants_reach_do_not_exist(
         assert (await app.send("GET", path, bob)).status == 404, path
     asked = {"name": "x"}
     assert (await app.send("POST", "/api/terminals", bob, asked)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        ("local", "web-1"),
+        ("docker:db", "web-1:db"),
+        ("ssh:ana@db.example", "web-1:ana@db.example"),
+        ("k8s:prod/web-1/sidecar", "web-1:prod-web-1-sidecar"),
+        ("docker:" + "x" * 100, "web-1:" + "x" * 64),
+    ],
+)
+async def test_a_terminal_without_a_name_is_called_like_its_place(
+    app: App,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    named: str,
+) -> None:
+    monkeypatch.setattr(terminals, "LINK_SECONDS", 0.01)  # none will come
+    opened, spawn = await both(
+        app.send("POST", "/api/terminals", app.admin, {"target": target}),
+        worker.answer("spawn"),
+    )
+    assert opened.json() == {"id": named}
+    assert (spawn["terminal"], spawn["target"]) == (named, target)
 
 
 async def test_a_worker_is_stopped_by_those_alone_who_reach_all_of_it(

@@ -8,6 +8,8 @@ import psutil
 import pytest
 
 from tests.integration.worker_rooms import WorkerRooms, running_agent, until
+from vibehq_nb.core.errors import DeniedError
+from vibehq_nb.core.messages import Spawn
 from vibehq_nb.worker import processes
 from vibehq_nb.worker.agent import Agent
 from vibehq_nb.worker.providers import places
@@ -61,6 +63,60 @@ async def test_over_the_limit_a_terminal_is_refused_until_another_has_ended(
     )
     assert again["type"] == "done"
     assert after["type"] == "done"
+
+
+async def test_a_name_is_bound_to_its_place_as_long_as_it_is_open(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    slow = SlowProvider()
+    providers = [LocalProvider(), slow]
+    async with running_agent(rooms, tmp_path, providers=providers) as agent:
+        room = await rooms.spawn("w", command=["cat"])
+        elsewhere = await rooms.request("spawn", terminal="w", target="docker:db")
+        opening = rooms.request("spawn", terminal="w:1", target="slow")
+        asked = asyncio.ensure_future(opening)
+        await until(lambda: slow.asked)
+        meanwhile = await rooms.request("spawn", terminal="w:1", target="local")
+        slow.gate.set()
+        opened = await asked
+        await room.type("\x04", 0)
+        await until(lambda: room.of("exited"))
+        after = await rooms.request("spawn", terminal="w", target="slow")
+        targets = {one.id: one.target for one in agent.terminals.values()}
+
+    assert (elsewhere["type"], elsewhere["code"]) == ("failed", "conflict")
+    assert elsewhere["message"] == (
+        "Terminal w is open on local. Give another name for docker:db, or ask for a "
+        "new one."
+    )
+    assert meanwhile["code"] == "conflict"
+    assert (opened["type"], after["type"]) == ("done", "done")
+    assert room.hellos[0]["target"] == "local"
+    assert targets == {"w": "slow", "w:1": "slow"}
+
+
+async def test_a_worker_that_is_about_to_end_opens_nothing_more(
+    rooms: WorkerRooms, tmp_path: Path
+) -> None:
+    async with running_agent(rooms, tmp_path) as agent:
+        asking = rooms.request("spawn", terminal="w", command=["sleep", "60"])
+        assert (await asking)["type"] == "done"
+        process = agent.terminals["w"].process
+        is_closing, close = asyncio.Event(), process.close
+        gate = asyncio.Event()
+
+        async def close_later() -> None:
+            is_closing.set()
+            await gate.wait()
+            await close()
+
+        process.close = close_later  # type: ignore[method-assign]
+        agent.lifetime._stopping.set()
+        await is_closing.wait()
+        with pytest.raises(DeniedError, match="about to end"):
+            await agent.perform(Spawn(id="r", terminal="w:1", target="local"))
+        gate.set()
+        await until(lambda: not agent.terminals)
 
 
 async def test_openings_under_way_count_and_the_same_one_is_joined(
