@@ -139,7 +139,7 @@ async def cost(kind: Kind, viewers: int, command: str, size: int) -> float:
     async with terminal(kind, f"v{time.monotonic_ns()}") as attached:
         name = [*_names(kind)][-1]
         with crowd(kind, name, viewers - 1) as watching:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # what joining costs is not counted
             before = attached.received
             if watching is not None:
                 watching.tell(until="end-of-2.")
@@ -187,8 +187,8 @@ async def test_t19_p2_cpu_per_delivered_mb(
 
 async def echoes(attached: Attached) -> list[float]:
     """Return milliseconds from a key to its echo, one per key."""
-    await attached.send("stty -icanon; cat > /dev/null\r")
-    await asyncio.sleep(0.3)
+    await attached.send("stty -icanon; echo rea''dy; cat > /dev/null\r")
+    await attached.until(b"ready")
     times = []
     for number in range(KEYS):
         key = "abcdefghij"[number % 10]

@@ -94,7 +94,7 @@ async def test_a_long_output_is_whole_for_a_reader_that_pauses(
     program = await opened(provider, web, "sh", "-c", script)
     for _ in range(5):
         program.process.pause()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # what is between fills up
         before = len(program.output)
         program.process.resume()
         await until(lambda: len(program.output) > before or program.exits)  # noqa: B023
