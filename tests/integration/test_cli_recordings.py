@@ -209,9 +209,10 @@ def test_a_file_that_was_changed_is_found_also_where_its_index_was_changed_with_
 ) -> None:
     terminal = run("open", "--name", "changed", server=server).stdout.strip()
     name = run("record", terminal, server=server).stdout.strip()
-    (folder,) = server._folder.glob(f"data/recordings/*/{name}")
-    index, segment = folder / "index.jsonl", folder / "000001.raw"
-    eventually(lambda: segment.exists() and segment.stat().st_size > 0)
+    recordings = server._folder / "data/recordings"
+    eventually(lambda: any(path.stat().st_size for path in _segments(recordings, name)))
+    (segment,) = _segments(recordings, name)
+    index = segment.with_name("index.jsonl")
     run("record", terminal, "--stop", server=server)
     eventually(lambda: json.loads(_verify(server, name))["segments"][0]["is_noted"])
     honest = hashlib.sha256(segment.read_bytes()).hexdigest()
@@ -223,6 +224,11 @@ def test_a_file_that_was_changed_is_found_also_where_its_index_was_changed_with_
 
     assert done.returncode == 1
     assert done.stderr == f"vibehq: {name} was changed: segment 1\n"
+
+
+def _segments(recordings: Path, name: str) -> list[Path]:
+    # Made by the server's disk thread, some time after the recording was begun.
+    return list(recordings.glob(f"*/{name}/*.raw"))
 
 
 def _verify(server: ThrowAwayServer, name: str) -> str:
