@@ -1,7 +1,10 @@
 """
-Run the test tiers one after another, time each, and judge the skips.
+Run the test tiers, two at a time, time each, and judge the skips.
 
     python scripts/run_tests.py [--benchmarks] [TIER ...]
+
+Two at a time, because tests wait more than they compute; each line of output begins
+with its tier's name. Benchmarks run alone, after everything else.
 
 Exit code 0 means: nothing failed, and nothing was skipped for a reason that is not
 in `ALLOWED_SKIPS`. The last line is "N passed, N failed, N skipped".
@@ -15,6 +18,8 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +28,7 @@ JS = ROOT / "vibehq_nb" / "js"
 ALLOWED_SKIPS = ("needs root", "needs a user other than root", "needs a package")
 NO_TESTS_COLLECTED = 5  # pytest's exit code
 FULL = os.environ.get("VIBEHQ_ROUNDS") == "full"
+AT_A_TIME = 2
 NO_BROWSER = ("-p", "no:playwright")
 CONTAINERS = ("busybox", "conmon", "podman", "runc")
 RECORDED = ("htop", "less", "tmux", "vim")
@@ -89,12 +95,12 @@ RUNBOOK_OPTIONS = (
 )
 
 TIERS = (
-    Tier("unit", ("tests/unit",)),
-    Tier(
+    Tier(  # first, as it takes as long as all others together
         "integration",
         ("tests/integration",),
         programs=(*CONTAINERS, *RECORDED, *SHELLS, *SSH, "strace"),
     ),
+    Tier("unit", ("tests/unit",)),
     Tier("acceptance", ("tests/acceptance",), timeout_seconds=60),
     Tier(
         "trust",
@@ -126,8 +132,12 @@ def main() -> int:
     tiers = chosen_tiers()
     needed = {name for tier in tiers for name in tier.programs}
     ensure_programs({name: PACKAGES[name] for name in sorted(needed)})
-    outcomes = {tier.name: run(tier) for tier in tiers}
-    report(outcomes)
+    started = time.monotonic()
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        found = list(threads.map(run, [tier for tier in tiers if tier != BENCHMARKS]))
+    found += [run(tier) for tier in tiers if tier == BENCHMARKS]
+    outcomes = {tier.name: outcome for tier, outcome in zip(tiers, found, strict=True)}
+    report(outcomes, time.monotonic() - started)
     return 0 if all(outcome.is_good for outcome in outcomes.values()) else 1
 
 
@@ -171,7 +181,6 @@ def sudo_prefix() -> list[str] | None:
 
 def run(tier: Tier) -> Outcome:
     """Run one tier and count what it did."""
-    print(f"\n=== {tier.name} ===", flush=True)
     paths = [path for path in tier.paths if (ROOT / path).exists()]
     if not paths:
         return Outcome(note=f" (no tests yet: {tier.paths[0]} is not there)")
@@ -191,7 +200,7 @@ def run_pytest(tier: Tier, paths: list[str], results: Path) -> int:
     """Run pytest on a tier's folders; return its exit code."""
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={results}"]
     command += [f"--timeout={tier.timeout_seconds}", *tier.options, *paths]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return run_told(tier.name, command, ROOT)
 
 
 def run_vitest(results: Path) -> int:
@@ -210,7 +219,23 @@ def run_vitest(results: Path) -> int:
 
 def npm(*arguments: str) -> int:
     """Run npm in the front end's folder; return its exit code."""
-    return subprocess.run(["npm", *arguments], cwd=JS, check=False).returncode
+    return run_told("js", ["npm", *arguments], JS)
+
+
+def run_told(name: str, command: Sequence[str], folder: Path) -> int:
+    """Run *command*, print each line it prints after *name*; return its exit code."""
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(f"{name:11} | {line}", end="", flush=True)
+    return process.returncode
 
 
 def read_results(results: Path, code: int) -> Outcome:
@@ -233,7 +258,7 @@ def read_results(results: Path, code: int) -> Outcome:
     return outcome
 
 
-def report(outcomes: dict[str, Outcome]) -> None:
+def report(outcomes: Mapping[str, Outcome], seconds: float) -> None:
     """Print each tier's time, the skips that are not allowed, and the sums."""
     print("\n=== tiers ===")
     for name, outcome in outcomes.items():
@@ -242,7 +267,7 @@ def report(outcomes: dict[str, Outcome]) -> None:
         for why in sorted(set(outcome.bad_skips)):
             print(f"{name}: a skip for this reason is not allowed: {why}")
     done = outcomes.values()
-    print(f"{'total':12}{sum(outcome.seconds for outcome in done):7.1f} s")
+    print(f"{'total':12}{seconds:7.1f} s")
     print(
         f"{sum(outcome.passed for outcome in done)} passed, "
         f"{sum(outcome.failed for outcome in done)} failed, "
