@@ -41,11 +41,12 @@ class Viewer {
     this.socket.addEventListener("message", ({ data }) => {
       if (typeof data === "string") this.texts += 1;
     });
+    // Before it is open: the first frame may come together with the upgrade.
+    this.terminal.loadAddon(new AttachAddon(this.socket));
     await new Promise((resolve, reject) => {
       this.socket.addEventListener("open", resolve);
       this.socket.addEventListener("error", reject);
     });
-    this.terminal.loadAddon(new AttachAddon(this.socket));
     return this;
   }
 
