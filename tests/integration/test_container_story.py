@@ -1,5 +1,6 @@
 """A container's terminal, from its opening to its recording: all of it real."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -52,10 +53,10 @@ async def tell_the_story(server: ThrowAwayServer, podman: Podman, folder: Path) 
     assert (
         podman.command("inspect", "--format", "{{.State.Status}}", "web-1") == "paused"
     )
-    stood = heard.bytes_seen()
+    stood = await heard.at_rest()
     with pytest.raises(Exception, match="frozen"):
         await ana.term.send("x")
-    assert heard.bytes_seen() == stood
+    assert await heard.at_rest() == stood
     await ana.term.thaw()
     await eventually_count(podman, 100)
     await ana.term.send("\x03")
@@ -97,8 +98,14 @@ class Heard:
         if isinstance(event, Output):
             self.output += event.content
 
-    def bytes_seen(self) -> int:
-        return len(self.output)
+    async def at_rest(self) -> int:
+        """Return how many bytes came, once no more do: some were on their way."""
+        async with asyncio.timeout(20):
+            while True:
+                before = len(self.output)
+                await asyncio.sleep(0.5)
+                if len(self.output) == before:
+                    return before
 
     def holds(self, printed: str) -> bool:
         """Tell whether this was heard too, byte for byte; it goes on after it."""

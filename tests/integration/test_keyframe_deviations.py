@@ -81,6 +81,9 @@ IN_XTERM = {
     "alternate screen twice": Deviation(
         b"\x1b[?1049ha\x1b[?1049h", b"", "it is not cleared the second time"
     ),
+    "soft reset": Deviation(
+        b"\x1b(0\x1b[!p", b"a", "it resets the character sets, too"
+    ),
     "controls in UTF-8": Deviation(
         b"\xc2\x9b31mred", b"", "U+0080 to U+009F are controls there, not here"
     ),

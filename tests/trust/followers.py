@@ -223,11 +223,21 @@ def judge_bytes(
         The offset the client reached, and how many bytes were declared missing.
     """
     judge = _ByteJudge(epoch, data)
-    for kind, frame in history:
+    for number, (kind, frame) in enumerate(history):
         step = getattr(judge, f"take_{kind}", None)
-        if step is not None:
+        if step is None:
+            continue
+        try:
             step(frame)
+        except Broken as broken:
+            before = [_told(one) for one in history[max(0, number - 12) : number + 1]]
+            raise Broken(f"{broken}, at {judge.at}, after {before}") from None
     return judge.at, judge.missing
+
+
+def _told(one: tuple[str, Any]) -> tuple[str, Any]:
+    kind, frame = one
+    return kind, len(frame) if isinstance(frame, bytes) else frame
 
 
 class _ByteJudge:
