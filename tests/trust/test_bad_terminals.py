@@ -5,6 +5,7 @@ B60, a burst of sizes, is tested where sizes are. What hostile output does to a 
 tested with the pages; here is what it does to the server, the shell and what is saved.
 """
 
+import asyncio
 import hashlib
 import logging
 import random
@@ -21,6 +22,8 @@ from tests.rounds import rounds
 from tests.trust.server_process import until
 from tests.trust.site import Site, running_site
 from vibehq_nb.client import session
+from vibehq_nb.client.errors import TerminalError
+from vibehq_nb.client.link import ReadyState
 from vibehq_nb.client.screen import make_screen
 from vibehq_nb.core.errors import DeniedError
 from vibehq_nb.core.messages import Error
@@ -139,6 +142,23 @@ async def test_a_paste_into_a_stuck_program_is_refused_and_what_was_taken_is_kno
 
     assert 0 < taken < len(paste)
     assert await shown(site) == hashlib.sha256(paste[:taken]).hexdigest().encode()
+
+
+async def test_a_session_that_is_left_while_it_types_does_not_come_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "ANSWER_SECONDS", 2.0)
+    await site.python(HASHED)
+    ana = await site.session()
+    await until(lambda: ana.may_type)
+    monkeypatch.setattr(ana.link, "send", lambda _frame: True)  # and no answer comes
+    typing = asyncio.create_task(ana.type(b"x"))
+    await until(lambda: ana.ledger.sent)
+    await ana.close()
+
+    with pytest.raises(TerminalError, match="vm was left"):
+        await typing
+    assert ana.link.socket.ready_state is ReadyState.CLOSED
 
 
 async def test_a_paste_cannot_end_itself_early_on_its_way_to_a_program(

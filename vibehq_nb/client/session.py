@@ -1,7 +1,6 @@
 """One viewer of one terminal, from Python: its bytes, its screen, its keyboard."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Self
 
@@ -32,8 +31,6 @@ from vibehq_nb.core.messages import (
     Resized,
     TakeWriter,
 )
-
-logger = logging.getLogger(__name__)
 
 ACK_BYTES = 64 * 1024
 ACK_IDLE_SECONDS = 0.05
@@ -101,7 +98,10 @@ class TerminalSession:
         await self.close()
 
     async def close(self) -> None:
-        """Leave the terminal; it runs on. Safe to repeat."""
+        """Leave the terminal; it runs on. Whoever waits is told. Safe to repeat."""
+        # Who gives up waiting dials anew, which would bring this session back.
+        self.failure = self.failure or TerminalError(f"{self.label} was left.")
+        self._changed()
         if self._ack_timer is not None:
             self._ack_timer.cancel()
         await self._socket.close()
