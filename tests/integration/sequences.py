@@ -71,7 +71,7 @@ ALTERNATE = together(
     of(b"\x1b[?1049l"),
 )
 OTHER = of(
-    *(b"\x1b(0", b"\x1b(B", b"\x1b(B\x1b[!p"),
+    *(b"\x1b(0", b"\x1b(B"),
     *(b"\x1b[5 q", b"\x1b[4 q", b"\x1b[2 q", b"\x1b]0;title\x07", b"\x1b]2;t\x1b\\"),
 )
 

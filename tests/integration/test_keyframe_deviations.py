@@ -84,6 +84,9 @@ IN_XTERM = {
     "soft reset": Deviation(
         b"\x1b(0\x1b[!p", b"a", "it resets the character sets, too"
     ),
+    "modes at a soft reset": Deviation(
+        b"\x1b[?1h\x1b[!p", b"", "it ends application cursor keys, too"
+    ),
     "controls in UTF-8": Deviation(
         b"\xc2\x9b31mred", b"", "U+0080 to U+009F are controls there, not here"
     ),
